@@ -38,8 +38,8 @@ abstract class Suite {
     private String root;
     private String name;
 
-    /** An operation that may throw. */
-    interface Op {
+    /** Something to do that may throw. */
+    interface Action {
         void run() throws Exception;
     }
 
@@ -158,10 +158,10 @@ abstract class Suite {
         }
     }
 
-    /** Runs op, which has to fail with code. */
-    static KeeperException fails(KeeperException.Code code, Op op) throws Exception {
+    /** Runs action, which has to fail with code. */
+    static KeeperException fails(KeeperException.Code code, Action action) throws Exception {
         try {
-            op.run();
+            action.run();
         } catch (KeeperException e) {
             same(code, e.code(), "error");
             return e;
