@@ -53,20 +53,45 @@ type ACL struct {
 	ID    ID
 }
 
-// DecodeACLs reads a vector of ACL entries; a nil vector reads as nil.
+// wellKnown holds the ACLs of one entry that nearly every node has: world:anyone
+// and auth: (whoever is asking), by their permissions.
+var wellKnown = func() (t struct{ world, auth [PermAll + 1][]ACL }) {
+	for p := range PermAll + 1 {
+		t.world[p] = []ACL{{p, ID{"world", "anyone"}}}
+		t.auth[p] = []ACL{{p, ID{"auth", ""}}}
+	}
+	return t
+}()
+
+// DecodeACLs reads a vector of ACL entries; a nil vector reads as nil. The
+// result must not be modified: the ACLs that most nodes have are shared by all
+// who decode them, so that decoding one allocates nothing.
 func DecodeACLs(d *Decoder) []ACL {
 	n := d.Count(12)
 	if n == 0 {
 		return nil
 	}
-	out := make([]ACL, 0, n)
-	for range n {
-		out = append(out, ACL{Perms: Perm(d.Int32()), ID: ID{Scheme: d.String(), ID: d.String()}})
+	first := decodeACL(d)
+	if n == 1 && d.err == nil && first.Perms&^PermAll == 0 {
+		switch first.ID {
+		case ID{"world", "anyone"}:
+			return wellKnown.world[first.Perms]
+		case ID{"auth", ""}:
+			return wellKnown.auth[first.Perms]
+		}
+	}
+	out := append(make([]ACL, 0, n), first)
+	for range n - 1 {
+		out = append(out, decodeACL(d))
 	}
 	if d.err != nil {
 		return nil
 	}
 	return out
+}
+
+func decodeACL(d *Decoder) ACL {
+	return ACL{Perms: Perm(d.Int32()), ID: ID{Scheme: d.String(), ID: d.String()}}
 }
 
 // AppendACLs appends a vector of ACL entries.
