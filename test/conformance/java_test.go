@@ -69,6 +69,6 @@ func javaProgram(t *testing.T, timeout time.Duration, parallel int, suites ...st
 func TestJavaClient(t *testing.T) {
 	e := sharedEnsemble(t)
 	javaProgram(t, 4*time.Minute, 6,
-		"CreateTests", "DataTests", "AclTests", "MultiTests",
+		"CreateTests", "DataTests", "AclTests", "MultiTests", "WatchTests", "PersistentWatchTests",
 	).run(t, e)
 }

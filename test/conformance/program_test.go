@@ -17,7 +17,7 @@ import (
 	"github.com/conclave-dev/conclave/test/conformance/proc"
 )
 
-// program is a client program in another language. It prints "PASS name",
+// program is a client program in another language. It prints "PASS name: duration",
 // "SKIP name: why" or "FAIL name: why" for each of its tests, indented lines of
 // detail behind a failure, and "DONE count" at the very end.
 type program struct {
@@ -124,6 +124,8 @@ func (p program) run(t *testing.T, e *ensemble.Ensemble) {
 func report(t *testing.T, r result, detail string) {
 	t.Run(r.name, func(t *testing.T) {
 		switch r.verdict {
+		case "PASS":
+			t.Log(r.why)
 		case "SKIP":
 			t.Skip(r.why)
 		case "FAIL":

@@ -159,6 +159,30 @@ func TestWireTypedRemovalOfPersistentWatches(t *testing.T) {
 	}
 }
 
+// One session may watch the same path in different modes; a node's one-shot
+// watch does not take a persistent one with it (ZOOKEEPER-4466, fixed in 3.9).
+// What concerns several of them is told once.
+func TestWireWatchModesOnOnePath(t *testing.T) {
+	conclaveOnly(t)
+	s := openSession(t, sharedEnsemble(t).Addrs()[0])
+	p := root(t, s)
+	s.ok(wire.OpAddWatch, wire.PathIntBody(p, 1))
+	s.ok(wire.OpGetChildren, wire.WatchBody(p, true))
+	s.ok(wire.OpGetData, wire.WatchBody(p, true))
+	xid := s.send(wire.OpCreate, wire.CreateBody(p+"/a", nil, wire.OpenACL, 0))
+	s.wantEvent(wire.EventCreated, p+"/a")
+	s.wantEvent(wire.EventChildrenChanged, p)
+	s.wantReply(xid, wire.OK)
+	for range 2 {
+		xid = s.send(wire.OpSetData, wire.SetDataBody(p, nil, -1))
+		s.wantEvent(wire.EventDataChanged, p)
+		s.wantReply(xid, wire.OK)
+	}
+	xid = s.send(wire.OpDelete, wire.VersionBody(p+"/a", -1))
+	s.wantEvent(wire.EventDeleted, p+"/a")
+	s.wantReply(xid, wire.OK)
+}
+
 func TestWireRemoveWatchesByType(t *testing.T) {
 	s := openSession(t, sharedEnsemble(t).Addrs()[0])
 	p := root(t, s)

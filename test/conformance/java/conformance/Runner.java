@@ -13,7 +13,7 @@ import java.util.regex.Pattern;
 
 /**
  * Runs the tests of the suites that its arguments name, and prints one line for
- * each: "PASS name", "SKIP name: why" or "FAIL name: why" (with indented lines of
+ * each: "PASS name: duration", "SKIP name: why" or "FAIL name: why" (with indented lines of
  * detail behind it), and "DONE count" at the end. The Go test that started it
  * makes subtests of them.
  *
@@ -81,12 +81,13 @@ public final class Runner {
 
     private static String run(String name, Class<?> suiteClass, Method method) {
         Suite suite = null;
+        long start = System.nanoTime();
         try {
             suite = (Suite) suiteClass.getDeclaredConstructor().newInstance();
             suite.begin(name);
             method.setAccessible(true);
             method.invoke(suite);
-            return "PASS " + name;
+            return String.format("PASS %s: %.1f s", name, (System.nanoTime() - start) / 1e9);
         } catch (InvocationTargetException e) {
             return failure(name, e.getCause());
         } catch (Throwable e) {
