@@ -92,10 +92,15 @@ func (c *cell) reset() {
 	c.max.Store(0)
 }
 
-// addSinceReset adds to into what was observed since the last reset.
-func (c *cell) addSinceReset(into *counts, lowest, highest *uint64) {
+// add adds to total what was ever observed, and to into what was observed
+// since the last reset.
+func (c *cell) add(into *counts, total *Summary, lowest, highest *uint64) {
 	var now counts
 	c.read(&now)
+	for _, n := range now.buckets {
+		total.TotalCount += n
+	}
+	total.TotalSum += float64(now.sum)
 	if base := c.base.Load(); base != nil {
 		for i := range now.buckets {
 			now.buckets[i] -= min(base.buckets[i], now.buckets[i])
@@ -114,24 +119,29 @@ func (c *cell) addSinceReset(into *counts, lowest, highest *uint64) {
 	}
 }
 
-// Summary is what was observed since the last reset. All fields are 0 if there
-// was nothing. Values are in the unit of what was observed: nanoseconds for a
-// Histogram, things for a Distribution.
+// Summary is what was observed since the last reset, in the unit of what was
+// observed: nanoseconds for a Histogram, things for a Distribution. All fields
+// but the totals are 0 if there was nothing.
 type Summary struct {
+	// TotalCount and TotalSum are of the whole life of the process.
+	TotalCount uint64
+	TotalSum   float64
+
 	Count         uint64
 	Sum           float64
 	Min, Avg, Max float64
 	// P50 to P999 are quantiles, off by at most one part in eight.
-	P50, P95, P99, P999 float64
+	P50, P90, P95, P99, P999 float64
 }
 
 func summarize(unit float64, cells ...*cell) Summary {
 	var c counts
+	var s Summary
 	lowest, highest := uint64(math.MaxUint64), uint64(0)
 	for _, cell := range cells {
-		cell.addSinceReset(&c, &lowest, &highest)
+		cell.add(&c, &s, &lowest, &highest)
 	}
-	var s Summary
+	s.TotalSum /= unit
 	for _, n := range c.buckets {
 		s.Count += n
 	}
@@ -145,7 +155,7 @@ func summarize(unit float64, cells ...*cell) Summary {
 	s.Sum = float64(c.sum) / unit
 	s.Avg = s.Sum / float64(s.Count)
 	s.Min, s.Max = float64(lowest)/unit, float64(highest)/unit
-	s.P50, s.P95, s.P99, s.P999 = q(0.5), q(0.95), q(0.99), q(0.999)
+	s.P50, s.P90, s.P95, s.P99, s.P999 = q(0.5), q(0.9), q(0.95), q(0.99), q(0.999)
 	return s
 }
 

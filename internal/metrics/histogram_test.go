@@ -40,7 +40,7 @@ func TestSummary(t *testing.T) {
 		t.Fatalf("summary of nothing: %+v", got)
 	}
 	h.Observe(3 * time.Millisecond)
-	if got, want := h.Summary(), (Summary{1, 3e6, 3e6, 3e6, 3e6, 3e6, 3e6, 3e6, 3e6}); got != want {
+	if got, want := h.Summary(), (Summary{1, 3e6, 1, 3e6, 3e6, 3e6, 3e6, 3e6, 3e6, 3e6, 3e6, 3e6}); got != want {
 		t.Errorf("one observation: %+v, want %+v", got, want)
 	}
 	h.Observe(-time.Second)
@@ -90,10 +90,10 @@ func TestResetForgetsAndStillGrows(t *testing.T) {
 	m.Request(OpCreate).Observe(time.Second)
 	m.ConnectionsRefused[RefusedTLS].Inc()
 	m.Reset()
-	if got := m.Fsync.Summary(); got != (Summary{}) {
+	if got := m.Fsync.Summary(); got != (Summary{TotalCount: 1, TotalSum: 1e9}) {
 		t.Errorf("after a reset: %+v", got)
 	}
-	if got := m.Latency(); got != (Summary{}) {
+	if got := m.Latency(); got != (Summary{TotalCount: 1, TotalSum: 1e9}) {
 		t.Errorf("latency after a reset: %+v", got)
 	}
 	if last, least, largest := m.ProposalSize.Read(); last != -1 || least != -1 || largest != -1 {
