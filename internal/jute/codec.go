@@ -75,6 +75,14 @@ func (d *Decoder) Int64() int64 {
 	return 0
 }
 
+// Byte reads one byte.
+func (d *Decoder) Byte() byte {
+	if b := d.take(1); b != nil {
+		return b[0]
+	}
+	return 0
+}
+
 // Bool reads one byte; anything but 0 is true.
 func (d *Decoder) Bool() bool {
 	b := d.take(1)

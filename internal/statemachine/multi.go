@@ -1,0 +1,89 @@
+package statemachine
+
+import (
+	"github.com/conclave-dev/conclave/internal/jute"
+	"github.com/conclave-dev/conclave/internal/session"
+)
+
+// multi runs a multi: all of its operations under one zxid, or none. What a
+// failed one did is undone and raises no event. Each part's outcome is left in
+// r.Parts; the multi's own error stays OK unless it can't be read at all.
+func (m *Machine) multi(s *session.Session, flags byte, body []byte, r *Result) {
+	d := jute.NewDecoder(body)
+	if code := checkMulti(d); code != jute.OK {
+		r.Err = code
+		return
+	}
+	failedAt := -1
+	m.quotaTouched = false
+	m.tree.Begin()
+	for {
+		var h jute.MultiHeader
+		h.Decode(&d)
+		if h.Done {
+			break
+		}
+		r.Parts = append(r.Parts, Part{Op: h.Type})
+		p := &r.Parts[len(r.Parts)-1]
+		if failedAt >= 0 {
+			skipPart(&d, h.Type)
+			continue
+		}
+		if p.Err = m.write(s, h.Type, flags, &d, p); p.Err != jute.OK {
+			failedAt = len(r.Parts) - 1
+		}
+	}
+	if failedAt < 0 {
+		m.tree.Commit()
+		return
+	}
+	m.tree.Rollback()
+	m.rebuildQuotaRootsIfTouched()
+	m.events = m.events[:0]
+	for i := range r.Parts {
+		p := &r.Parts[i]
+		switch {
+		case i < failedAt:
+			p.Err = jute.OK
+		case i > failedAt:
+			p.Err = jute.ErrRuntimeInconsistency
+		}
+		p.Op = jute.OpError
+	}
+}
+
+// checkMulti reads through a multi without running it: one that can't be read
+// to its end, or that holds what has no place in a multi, fails as a whole.
+func checkMulti(d jute.Decoder) jute.ErrCode {
+	for {
+		var h jute.MultiHeader
+		h.Decode(&d)
+		if d.Err() != nil {
+			return jute.ErrMarshalling
+		}
+		if h.Done {
+			return jute.OK
+		}
+		if !skipPart(&d, h.Type) || d.Err() != nil {
+			return jute.ErrMarshalling
+		}
+	}
+}
+
+// skipPart reads past one operation's body; false for what a multi can't hold.
+func skipPart(d *jute.Decoder, op jute.OpCode) bool {
+	switch op {
+	case jute.OpCreate, jute.OpCreate2, jute.OpCreateContainer, jute.OpCreateTTL:
+		var r jute.CreateRequest
+		r.Decode(d, op)
+	case jute.OpDelete, jute.OpCheck:
+		var r jute.PathVersionRequest
+		r.Decode(d)
+	case jute.OpSetData:
+		var r jute.SetDataRequest
+		r.Decode(d)
+	default:
+		return false
+	}
+	return true
+}
