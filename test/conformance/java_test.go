@@ -67,8 +67,10 @@ func javaProgram(t *testing.T, timeout time.Duration, parallel int, suites ...st
 
 // TestJavaClient is the client that ships with ZooKeeper.
 func TestJavaClient(t *testing.T) {
-	e := sharedEnsemble(t)
-	javaProgram(t, 4*time.Minute, 6,
-		"CreateTests", "DataTests", "AclTests", "MultiTests", "WatchTests", "PersistentWatchTests",
-	).run(t, e)
+	p := javaProgram(t, 4*time.Minute, 8,
+		// The slow ones first.
+		"ExpiryTests", "OrderTests", "SessionTests", "CreateTests", "WatchTests", "PersistentWatchTests",
+		"DataTests", "AclTests", "MultiTests", "QuotaTests", "LimitTests",
+	)
+	p.run(t, sharedEnsemble(t))
 }

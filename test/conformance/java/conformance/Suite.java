@@ -2,8 +2,7 @@ package conformance;
 
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
-import java.util.ArrayDeque;
-import java.util.Deque;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
 import java.util.concurrent.Callable;
@@ -32,7 +31,7 @@ abstract class Suite {
 
     static final List<ACL> OPEN = Ids.OPEN_ACL_UNSAFE;
 
-    private final Deque<AutoCloseable> resources = new ArrayDeque<>();
+    private final List<AutoCloseable> resources = new ArrayList<>();
     private Control control;
     /** The test's own node, created when first asked for. */
     private String root;
@@ -52,20 +51,36 @@ abstract class Suite {
         name = test;
     }
 
-    /** Closes what the test opened, the latest first. */
+    /**
+     * Closes what the test opened. All at once, because a client whose network was
+     * taken away needs a second to give up.
+     */
     void end() {
-        while (!resources.isEmpty()) {
-            try {
-                resources.pop().close();
-            } catch (Exception e) {
-                // The test has its verdict: what it broke may not close well.
+        List<Thread> closers = new ArrayList<>();
+        for (AutoCloseable resource : resources) {
+            Thread closer = new Thread(() -> {
+                try {
+                    resource.close();
+                } catch (Exception e) {
+                    // The test has its verdict: what it broke may not close well.
+                }
+            }, name + " closes " + resource.getClass().getSimpleName());
+            closer.setDaemon(true);
+            closer.start();
+            closers.add(closer);
+        }
+        try {
+            for (Thread closer : closers) {
+                closer.join(TimeUnit.SECONDS.toMillis(10));
             }
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
         }
     }
 
     /** Has resource closed when the test ends. */
     <T extends AutoCloseable> T closing(T resource) {
-        resources.push(resource);
+        resources.add(resource);
         return resource;
     }
 
