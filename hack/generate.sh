@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# Regenerates what is generated and committed. With --check nothing is written:
+# it fails, and names the files, if what is committed differs from a fresh run.
+#
+# Needs protoc (Debian: protobuf-compiler); any version does, since the comment
+# that names it is taken out. The plugins' versions are pinned: protoc-gen-go by
+# go.mod, protoc-gen-go-grpc here.
+set -euo pipefail
+export LC_ALL=C
+
+PROTOC_GEN_GO_GRPC=v1.6.2
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+check=false
+case "${1:-}" in
+"") ;;
+--check) check=true ;;
+*)
+	echo "usage: hack/generate.sh [--check]" >&2
+	exit 2
+	;;
+esac
+
+if ! command -v protoc >/dev/null; then
+	echo "hack/generate.sh: protoc not found; on Debian: apt-get install -y --no-install-recommends protobuf-compiler" >&2
+	exit 1
+fi
+
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+mkdir "$tmp/bin" "$tmp/out"
+
+# protobuf DIRECTORY: Go code for every .proto file in it, into $tmp/out.
+protobuf() {
+	protoc --proto_path=. \
+		--plugin="$tmp/bin/protoc-gen-go" --go_out="$tmp/out" --go_opt=paths=source_relative \
+		--plugin="$tmp/bin/protoc-gen-go-grpc" --go-grpc_out="$tmp/out" --go-grpc_opt=paths=source_relative \
+		"$1"/*.proto
+	sed -i -E '/^\/\/ (- )?[[:space:]]*protoc[[:space:]]/d' "$tmp/out/$1"/*.pb.go
+}
+
+go build -o "$tmp/bin/protoc-gen-go" google.golang.org/protobuf/cmd/protoc-gen-go
+GOBIN="$tmp/bin" go install "google.golang.org/grpc/cmd/protoc-gen-go-grpc@$PROTOC_GEN_GO_GRPC"
+
+protobuf internal/admin/adminpb
+
+status=0
+while IFS= read -r file; do
+	if ! $check; then
+		cp "$tmp/out/$file" "$file"
+	elif ! cmp -s "$tmp/out/$file" "$file"; then
+		echo "hack/generate.sh: $file is stale; run hack/generate.sh and commit what it writes" >&2
+		status=1
+	fi
+done < <(cd "$tmp/out" && find . -type f | sed 's|^\./||' | sort)
+
+# What was generated once and no longer is, or is generated elsewhere.
+while IFS= read -r file; do
+	if [ ! -e "$tmp/out/$file" ]; then
+		echo "hack/generate.sh: $file is not generated here: add its directory, or remove it" >&2
+		status=1
+	fi
+done < <(find internal -name '*.pb.go' | sort)
+
+exit $status
