@@ -1,0 +1,135 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"path"
+)
+
+// Compact forgets the entries up to index, durably, and deletes the segments
+// that hold nothing else. How far back a slow member may need entries is the
+// caller's decision; index must have been applied and be in a durable snapshot.
+// Compacting again what is gone does nothing.
+//
+// If deleting fails, the log has been compacted and goes on working; the next
+// start deletes the segments.
+func (l *Log) Compact(index uint64) error {
+	l.wmu.Lock()
+	defer l.wmu.Unlock()
+	if l.err != nil {
+		return l.err
+	}
+	if index <= l.base.index {
+		return nil
+	}
+	if last := l.index.next() - 1; index > last {
+		return fmt.Errorf("compact log: %w: index %d is beyond the last entry, %d", ErrRefused, index, last)
+	}
+	id := entryID{index, l.term(index)}
+	return l.rebase(itemBase, id, func() {
+		l.index.dropBefore(index + 1)
+		l.cache.dropBefore(index + 1)
+	})
+}
+
+// Reset makes the log go on after the entry (index, term), of which a snapshot
+// is durable, and forgets all entries. It is for a snapshot that the leader
+// sent: commit the snapshot first, then Reset, then Append what came with it. If
+// the process dies in between, the next one finds a snapshot beyond the log's
+// end (or one with which Term disagrees) and calls Reset itself.
+//
+// The commit index becomes index, and the term at least term. Reset is durable
+// when it returns.
+func (l *Log) Reset(index, term uint64) error {
+	l.wmu.Lock()
+	defer l.wmu.Unlock()
+	if l.err != nil {
+		return l.err
+	}
+	if index < l.base.index || index < l.hs.commit || index == 0 {
+		return fmt.Errorf("reset log: %w: a snapshot at index %d would lose committed entries: commit index %d, compacted up to %d",
+			ErrRefused, index, l.hs.commit, l.base.index)
+	}
+	return l.rebase(itemReset, entryID{index, term}, func() {
+		l.index.reset(index + 1)
+		l.cache.truncate(0)
+	})
+}
+
+// rebase makes id the entry before the first one. The record of it is durable
+// before any file goes: without a record, entries that are missing at the
+// beginning are taken for damage.
+func (l *Log) rebase(item byte, id entryID, forget func()) error {
+	hs := l.hs.commitAtLeast(id)
+	if err := l.room(baseSize + hardStateSize); err != nil {
+		return err
+	}
+	l.enc.begin(l.active().seed)
+	l.enc.base(item, id)
+	l.enc.hardState(hs)
+	if err := l.write(kindData); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	l.base, l.hs = id, hs
+	forget()
+	l.mu.Unlock()
+	if err := l.sync(); err != nil {
+		return err
+	}
+	return l.deleteSegments()
+}
+
+// deleteSegments deletes the segments before the one that holds the first
+// entry. They are not needed: the next one begins with all that was known.
+// Precondition: base is durable.
+func (l *Log) deleteSegments() error {
+	oldest := l.active().seq
+	if l.index.n > 0 {
+		oldest = l.index.at(l.index.first).seq
+	}
+	l.mu.Lock()
+	n := int(oldest - l.segs[0].seq)
+	dead := l.segs[:n:n]
+	l.segs = append([]*segment(nil), l.segs[n:]...)
+	l.mu.Unlock()
+	if n == 0 {
+		return nil
+	}
+
+	l.pmu.Lock()
+	defer l.pmu.Unlock()
+	var errs []error
+	var spare *segment
+	for _, s := range dead {
+		temp := path.Join(l.dir, spareTemp)
+		// Its bytes will be overwritten, so nobody may be reading them.
+		if l.spare == nil && spare == nil && s.refs.Load() == 1 && s.size >= l.opt.SegmentSize {
+			if err := l.fs.Rename(s.path, temp); err != nil {
+				errs = append(errs, ioError("rename", s.path, err), s.release())
+				continue
+			}
+			s.path, spare = temp, s
+			continue
+		}
+		if err := l.fs.Remove(s.path); err != nil {
+			errs = append(errs, ioError("remove", s.path, err))
+		}
+		errs = append(errs, s.release())
+	}
+	if err := l.fs.SyncDir(l.dir); err != nil {
+		errs = append(errs, ioError("sync directory", l.dir, err))
+		if spare != nil {
+			// Under its old name it would be found with a new header.
+			errs = append(errs, l.fs.Remove(spare.path), spare.release())
+			spare = nil
+		}
+	}
+	if spare != nil {
+		l.spare = spare
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("delete old log segments (the log is compacted): %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,182 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"github.com/conclave-dev/conclave/internal/storage/vfs"
+)
+
+const (
+	segmentSuffix = ".log"
+	tempSuffix    = ".tmp"
+	nextTemp      = "next" + tempSuffix
+	spareTemp     = "spare" + tempSuffix
+)
+
+// segment is one file of the log, open for reading and writing.
+type segment struct {
+	f    vfs.File
+	path string
+	seq  uint32
+	size int64
+	seed uint32 // of every checksum in it
+	// used is where its batches ended when the log was opened.
+	used int64
+	// refs counts the log's own reference and those of readers. The file is
+	// closed when the last one goes.
+	refs     atomic.Int32
+	recycled bool
+}
+
+func newSegment(f vfs.File, path string, h segmentHeader, size int64) *segment {
+	s := &segment{f: f, path: path, seq: h.seq, size: size, seed: segmentSeed(h.logID, h.seq), recycled: h.recycled}
+	s.refs.Store(1)
+	return s
+}
+
+func (s *segment) retain() { s.refs.Add(1) }
+
+func (s *segment) release() error {
+	if s.refs.Add(-1) == 0 {
+		return s.f.Close()
+	}
+	return nil
+}
+
+func segmentName(seq uint32) string { return fmt.Sprintf("%016x%s", seq, segmentSuffix) }
+
+// parseSegmentName returns 0 for what is not a segment's name.
+func parseSegmentName(name string) uint32 {
+	hex, ok := strings.CutSuffix(name, segmentSuffix)
+	seq, err := strconv.ParseUint(hex, 16, 32)
+	if !ok || err != nil || segmentName(uint32(seq)) != name {
+		return 0
+	}
+	return uint32(seq)
+}
+
+// openSegment opens an existing segment and reads its header.
+func openSegment(fs vfs.FS, dir string, seq uint32) (*segment, segmentHeader, error) {
+	name := path.Join(dir, segmentName(seq))
+	f, err := fs.OpenReadWrite(name)
+	if err != nil {
+		return nil, segmentHeader{}, err
+	}
+	fail := func(err error) (*segment, segmentHeader, error) {
+		return nil, segmentHeader{}, errors.Join(err, f.Close())
+	}
+	size, err := f.Size()
+	if err != nil {
+		return fail(err)
+	}
+	if size < firstBatch || size > 2*maxBatchBody {
+		return fail(&CorruptError{name, 0, fmt.Sprintf("the segment's size is %d bytes", size)})
+	}
+	b := make([]byte, segmentHeaderSize)
+	if _, err := f.ReadAt(b, 0); err != nil {
+		return fail(ioError("read header of", name, err))
+	}
+	var h segmentHeader
+	if wrong := h.decode(b); wrong != "" {
+		return fail(&CorruptError{name, 0, wrong})
+	}
+	if h.seq != seq {
+		return fail(&CorruptError{name, 0, fmt.Sprintf("this is segment %s, under another name", segmentName(h.seq))})
+	}
+	return newSegment(f, name, h, size), h, nil
+}
+
+// makeSegment makes segment seq, at least size bytes long, and durable, name
+// and all. It is made under a temporary name: a segment that has its own name
+// has a sound header and all its space. On an error nothing of it is left. The
+// caller holds pmu.
+func (l *Log) makeSegment(seq uint32, size int64) (*segment, error) {
+	temp, name := path.Join(l.dir, nextTemp), path.Join(l.dir, segmentName(seq))
+	h := segmentHeader{logID: l.id, seq: seq}
+	var f vfs.File
+	var err error
+	if s := l.spare; s != nil {
+		l.spare, f, temp, h.recycled = nil, s.f, s.path, true
+	} else if f, err = l.fs.Create(temp); err != nil {
+		return nil, ioError("create", name, err)
+	}
+	got := int64(0)
+	err = func() error {
+		if err := f.Preallocate(size); err != nil {
+			return ioError(fmt.Sprintf("allocate %d bytes for", size), name, err)
+		}
+		if _, err := f.WriteAt(h.encode(), 0); err != nil {
+			return ioError("write header of", name, err)
+		}
+		if err := f.Sync(); err != nil {
+			return ioError("fsync", name, err)
+		}
+		if got, err = f.Size(); err != nil {
+			return ioError("stat", name, err)
+		}
+		if err := l.fs.Rename(temp, name); err != nil {
+			return ioError("rename a new segment to", name, err)
+		}
+		temp = name
+		if err := l.fs.SyncDir(l.dir); err != nil {
+			return ioError("sync directory of", name, err)
+		}
+		return nil
+	}()
+	if err != nil {
+		// What cannot be removed is removed, or used, by the next start.
+		_ = f.Close()
+		_ = l.fs.Remove(temp)
+		return nil, err
+	}
+	return newSegment(f, name, h, got), nil
+}
+
+// Prepare makes the next segment ready once the present one is half full, and
+// does nothing otherwise. It takes as long as writing a segment does: call it
+// where that hurts nobody; it does not hold up Append and Sync on another
+// goroutine. An error (a full disk) harms nothing yet: Append tries again when
+// it needs the segment, and fails the log then.
+func (l *Log) Prepare() error {
+	l.pmu.Lock()
+	defer l.pmu.Unlock()
+	l.mu.RLock()
+	err, active, end := l.err, l.active(), l.end
+	l.mu.RUnlock()
+	if err != nil || l.next != nil || end < active.size/2 {
+		return err
+	}
+	// The active segment cannot change meanwhile, a rotation needs pmu.
+	next, err := l.makeSegment(active.seq+1, l.opt.SegmentSize)
+	if err != nil {
+		return fmt.Errorf("prepare a log segment: %w", err)
+	}
+	l.next = next
+	return nil
+}
+
+// takeNext returns the segment after the active one, with room for a batch of
+// n bytes in it. The caller holds pmu, and keeps it until that is the active one.
+func (l *Log) takeNext(n int64) (*segment, error) {
+	need := firstBatch + padded(hardStateSize+baseSize+lastSize) + n + 2*batchHeaderSize
+	s := l.next
+	if s == nil {
+		return l.makeSegment(l.active().seq+1, max(need, l.opt.SegmentSize))
+	}
+	if s.size < need {
+		if err := s.f.Preallocate(need); err != nil {
+			return nil, ioError(fmt.Sprintf("allocate %d bytes for", need), s.path, err)
+		}
+		if err := s.f.Sync(); err != nil {
+			return nil, ioError("fsync", s.path, err)
+		}
+		s.size = need
+	}
+	l.next = nil
+	return s, nil
+}
