@@ -36,7 +36,7 @@ var javaClasses = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	dir := filepath.Join(scratch, "classes")
-	args := append([]string{"-Xlint:all,-try,-processing,-classfile,-path", "-Werror", "-d", dir, "-cp", strings.Join(classpath, ":")}, sources...)
+	args := append([]string{"-Xlint:all,-try,-processing,-classfile,-path,-deprecation", "-Werror", "-d", dir, "-cp", strings.Join(classpath, ":")}, sources...)
 	if out, err := exec.Command("javac", args...).CombinedOutput(); err != nil {
 		return "", fmt.Errorf("javac: %w\n%s", err, out)
 	}
@@ -71,6 +71,14 @@ func TestJavaClient(t *testing.T) {
 		// The slow ones first.
 		"ExpiryTests", "OrderTests", "SessionTests", "CreateTests", "WatchTests", "PersistentWatchTests",
 		"DataTests", "AclTests", "MultiTests", "QuotaTests", "LimitTests",
+	)
+	p.run(t, sharedEnsemble(t))
+}
+
+// TestCurator is Curator's recipes: what most applications use.
+func TestCurator(t *testing.T) {
+	p := javaProgram(t, 4*time.Minute, 6,
+		"CuratorLockTests", "CuratorLeaderTests", "CuratorCounterTests", "CuratorQueueTests",
 	)
 	p.run(t, sharedEnsemble(t))
 }
