@@ -78,7 +78,7 @@ func TestJavaClient(t *testing.T) {
 // TestCurator is Curator's recipes: what most applications use.
 func TestCurator(t *testing.T) {
 	p := javaProgram(t, 4*time.Minute, 6,
-		"CuratorLockTests", "CuratorLeaderTests", "CuratorCounterTests", "CuratorQueueTests",
+		"CuratorLockTests", "CuratorLeaderTests", "CuratorCounterTests", "CuratorQueueTests", "CuratorCacheTests", "CuratorNodeTests",
 	)
 	p.run(t, sharedEnsemble(t))
 }
