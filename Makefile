@@ -1,0 +1,37 @@
+# Every target that a person types is listed by `make help`.
+SHELL := /bin/bash
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+BIN := bin
+
+.PHONY: help
+help: ## show this
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
+
+.PHONY: build
+build: ## build bin/conclave-server (one static binary)
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/conclave-server ./cmd/conclave-server
+
+.PHONY: test
+test: ## run all tests that need no cluster and no ZooKeeper, with the race detector
+	go test -race ./...
+
+.PHONY: lint
+lint: ## gofmt, go vet, staticcheck, generated files fresh
+	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo 'run gofmt -w on the files above'; exit 1; }
+	go vet ./...
+	go vet -tags conformance ./test/conformance/...
+	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+
+.PHONY: test-conformance
+test-conformance: build ## genuine Java, C and Go clients against a three-member ensemble (installs Debian's packages, needs root)
+	./test/conformance/setup.sh
+	CONCLAVE_BIN=$(abspath $(BIN)/conclave-server) go test -tags conformance -count=1 -timeout 30m ./test/conformance/...
+
+.PHONY: run
+run: build ## start an ensemble of three on this machine, with data under ./run
+	./hack/ensemble.sh
+
+.PHONY: clean
+clean: ## remove what was built and the data under ./run
+	rm -rf $(BIN) run dist

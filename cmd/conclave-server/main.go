@@ -1,0 +1,151 @@
+// Command conclave-server runs one member of a coordination ensemble that
+// ZooKeeper's clients use unmodified.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/conclave-dev/conclave/internal/admin"
+	"github.com/conclave-dev/conclave/internal/member"
+	"github.com/conclave-dev/conclave/internal/zooconfig"
+)
+
+// version is set by the linker; "dev" in builds without it.
+var version = "dev"
+
+func main() {
+	if err := command().Execute(); err != nil {
+		fmt.Fprintln(os.Stderr, "conclave-server:", err)
+		os.Exit(1)
+	}
+}
+
+type flags struct {
+	config, dataDir, listen string
+	logLevel, logFormat     string
+}
+
+func command() *cobra.Command {
+	var f flags
+	cmd := &cobra.Command{
+		Use:   "conclave-server (--config zoo.cfg | --data-dir DIR)",
+		Short: "Run one member of a coordination ensemble for ZooKeeper clients",
+		Long: `conclave-server runs one member of a coordination ensemble that ZooKeeper's
+clients use unmodified.
+
+With --config it reads ZooKeeper's own configuration file (and the myid file in
+its dataDir): what starts ZooKeeper today starts Conclave with the same file.
+System properties are taken from the file, or as -Dkey=value from the
+environment variable SERVER_JVMFLAGS.
+
+With --data-dir alone it is an ensemble of one.`,
+		Example: `  conclave-server --config /etc/zookeeper/zoo.cfg
+  conclave-server --data-dir /var/lib/conclave --listen 127.0.0.1:2181`,
+		Version:       version,
+		Args:          cobra.NoArgs,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		RunE:          func(*cobra.Command, []string) error { return run(f) },
+	}
+	cmd.Flags().StringVar(&f.config, "config", "", "ZooKeeper's configuration file, zoo.cfg")
+	cmd.Flags().StringVar(&f.dataDir, "data-dir", "", "run an ensemble of one with its data here")
+	cmd.Flags().StringVar(&f.listen, "listen", "", "with --data-dir, where clients connect (default 127.0.0.1:2181)")
+	cmd.Flags().StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
+	cmd.Flags().StringVar(&f.logFormat, "log-format", "text", "text or json")
+	return cmd
+}
+
+func run(f flags) error {
+	log, err := logger(f)
+	if err != nil {
+		return err
+	}
+	cfg, text, warnings, err := load(f)
+	if err != nil {
+		return err
+	}
+	if len(warnings) > 0 {
+		log.Warn("configuration: " + strings.Join(warnings, "; "))
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	m, err := member.Start(member.Options{Config: cfg, ConfigText: text, Version: buildVersion(), Logger: log})
+	if err != nil {
+		return err
+	}
+	log.Info("started", "version", version, "clients", m.ClientAddr().String(), "data", cfg.DataDir)
+	select {
+	case <-ctx.Done():
+		stop() // a second signal ends the process at once
+		log.Info("stopping: leadership is handed over, clients are let go")
+		m.Stop()
+		return nil
+	case <-m.Failed():
+		m.Stop()
+		return fmt.Errorf("the member can't go on: %w", m.Err())
+	}
+}
+
+func load(f flags) (cfg *zooconfig.Config, text string, warnings []string, err error) {
+	env := zooconfig.OSEnv()
+	switch {
+	case f.config != "" && (f.dataDir != "" || f.listen != ""):
+		return nil, "", nil, errors.New("--config says where the data is and where clients connect; --data-dir and --listen are for a start without it")
+	case f.config != "":
+		raw, err := os.ReadFile(f.config)
+		if err != nil {
+			return nil, "", nil, fmt.Errorf("--config: %w", err)
+		}
+		cfg, warnings, err = zooconfig.Load(f.config, env)
+		return cfg, string(raw), warnings, err
+	case f.dataDir != "":
+		if f.listen == "" {
+			f.listen = "127.0.0.1:2181"
+		}
+		cfg, warnings, err = zooconfig.FromFlags(f.dataDir, f.listen, env)
+		return cfg, "", warnings, err
+	}
+	return nil, "", nil, errors.New("say --config zoo.cfg to start from ZooKeeper's configuration, or --data-dir DIR for an ensemble of one (see --help)")
+}
+
+func logger(f flags) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(f.logLevel)); err != nil {
+		return nil, fmt.Errorf("--log-level %q: it is debug, info, warn or error", f.logLevel)
+	}
+	opts := &slog.HandlerOptions{Level: level}
+	switch f.logFormat {
+	case "text":
+		return slog.New(slog.NewTextHandler(os.Stderr, opts)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(os.Stderr, opts)), nil
+	}
+	return nil, fmt.Errorf("--log-format %q: it is text or json", f.logFormat)
+}
+
+// buildVersion names the build; its time is that of the commit it was made of,
+// where the toolchain has noted it.
+func buildVersion() admin.Version {
+	v := admin.Version{Number: version}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.time" {
+				if t, err := time.Parse(time.RFC3339, s.Value); err == nil {
+					v.Built = t
+				}
+			}
+		}
+	}
+	return v
+}

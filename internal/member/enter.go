@@ -1,0 +1,194 @@
+package member
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/conclave-dev/conclave/internal/replica"
+	"github.com/conclave-dev/conclave/internal/replica/formation"
+	"github.com/conclave-dev/conclave/internal/statemachine"
+	"github.com/conclave-dev/conclave/internal/storage"
+)
+
+// foundingIndex and foundingTerm are where every founder of an ensemble begins
+// its log: behind a snapshot that says who the founders are.
+const (
+	foundingIndex = 1
+	foundingTerm  = 1
+)
+
+func clusterID(hexID string) (id formation.ClusterID) {
+	b, err := hex.DecodeString(hexID)
+	if err == nil {
+		copy(id[:], b)
+	}
+	return id
+}
+
+// enter makes the member part of its ensemble, founding it or joining it if
+// need be, and begins to serve.
+func (m *Member) enter() error {
+	start := time.Now()
+	if m.dir.Identity.Get().ClusterID == "" {
+		if err := m.findEnsemble(); err != nil {
+			return err
+		}
+	}
+	id := m.dir.Identity.Get()
+	m.clusterID.Store(&id.ClusterID)
+	if m.transport != nil {
+		m.transport.SetIdentity(clusterID(id.ClusterID), id.MemberID)
+	}
+	n, err := m.openNode()
+	if err != nil {
+		return err
+	}
+	m.metrics.Recovery.Since(start)
+	m.server.Attach(n, m.sender())
+	m.node.Store(n)
+	n.Start()
+	m.server.SetServing(true)
+	m.log.Info("in the ensemble", "cluster", id.ClusterID, "member", fmt.Sprintf("%x", id.MemberID), "server", m.cfg.MyID,
+		"applied", n.Applied(), "members", len(n.Members().List))
+	return nil
+}
+
+// openNode restores what is on disk and puts the replica over it.
+func (m *Member) openNode() (*replica.Node, error) {
+	snaps := m.dir.Snapshots
+	machine := statemachine.New()
+	cs := &raftpb.ConfState{}
+	list, err := snaps.List()
+	if err != nil {
+		return nil, err
+	}
+	var meta storage.SnapshotMeta
+	if len(list) > 0 {
+		meta = list[len(list)-1]
+		if machine, err = restore(snaps, meta); err != nil {
+			return nil, fmt.Errorf("snapshot of index %d: %w", meta.Index, err)
+		}
+		if err := proto.Unmarshal(meta.ConfState, cs); err != nil {
+			return nil, fmt.Errorf("snapshot of index %d: membership: %w", meta.Index, err)
+		}
+	}
+	log, rec, err := m.dir.OpenLog(storage.Options{})
+	if err != nil {
+		return nil, err
+	}
+	if rec.Cut != nil {
+		m.log.Warn("the log ended in a write that was never acknowledged; it was cut off", "cut", rec.Cut.String())
+	}
+	if last, _ := log.LastIndex(); last < meta.Index {
+		// The member stopped between receiving a snapshot and resetting its log,
+		// or has just been founded.
+		if err := log.Reset(meta.Index, meta.Term); err != nil {
+			return nil, err
+		}
+	}
+	m.raftLog = log
+	m.server.Load(machine)
+	return replica.NewNode(replica.Config{
+		ID: m.dir.Identity.Get().MemberID, Log: log, Snapshots: snaps, App: m.app(), Transport: m.sender(),
+		Tick: m.cfg.Heartbeat, ElectionTicks: int(m.cfg.Election / m.cfg.Heartbeat), ProbeInterval: m.probeInterval(),
+		SnapshotEntries: uint64(m.cfg.SnapCount), SnapshotBytes: snapshotBytes(m.cfg.SnapSizeLimit), KeepSnapshots: m.cfg.SnapRetainCount,
+		ClusterID: m.dir.Identity.Get().ClusterID, PeerAddr: m.peerAddr, Now: m.now, WallMillis: wallMillis,
+		Metrics: m.metrics, Logger: m.log, Fail: m.fail,
+	}, meta, cs, machine.Members())
+}
+
+// restore reads a snapshot to its end, so that all of its checksums are
+// verified.
+func restore(snaps *storage.SnapshotStore, meta storage.SnapshotMeta) (*statemachine.Machine, error) {
+	r, err := snaps.Open(meta)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	machine, err := statemachine.Restore(r)
+	if err != nil {
+		return nil, err
+	}
+	_, err = io.Copy(io.Discard, r)
+	return machine, err
+}
+
+// maxSnapshotBytes is how much log there may be behind a snapshot when the
+// configuration sets no limit: what a start has to read again.
+const maxSnapshotBytes = 1 << 30
+
+func snapshotBytes(limit int64) int64 {
+	if limit <= 0 {
+		return maxSnapshotBytes
+	}
+	return limit
+}
+
+// probeInterval is how often the member makes sure of a quorum: several times
+// in the share of the shortest session timeout for which it vouches.
+func (m *Member) probeInterval() time.Duration {
+	return min(max(m.cfg.MinSessionTimeout/16, 10*time.Millisecond), 250*time.Millisecond)
+}
+
+// found writes the state that every founder begins with.
+func (m *Member) found(cluster string, members []statemachine.Member, time int64) error {
+	machine := statemachine.New()
+	machine.Found(foundingIndex, foundingTerm, members, time)
+	cs := &raftpb.ConfState{}
+	for _, p := range members {
+		cs.Voters = append(cs.Voters, p.ID)
+	}
+	conf, err := proto.MarshalOptions{Deterministic: true}.Marshal(cs)
+	if err != nil {
+		return err
+	}
+	w, err := m.dir.Snapshots.Create(storage.SnapshotMeta{
+		Index: foundingIndex, Term: foundingTerm, ConfState: conf, Time: time, ClusterID: cluster,
+	})
+	if err != nil {
+		return err
+	}
+	snap, err := machine.BeginSnapshot()
+	if err != nil {
+		return err
+	}
+	defer snap.Close()
+	var buf []byte
+	for done := false; !done; {
+		buf, done = snap.Next(buf[:0], 1<<20)
+		if _, err := w.Write(buf); err != nil {
+			return errors.Join(err, w.Abort())
+		}
+	}
+	if err := w.Commit(); err != nil {
+		return err
+	}
+	return m.adopt(cluster)
+}
+
+// adopt makes the member part of an ensemble, for good: it is the last step of
+// founding and of joining.
+func (m *Member) adopt(cluster string) error {
+	return m.dir.Identity.Update(func(id *storage.Identity) { id.ClusterID = cluster })
+}
+
+// findEnsemble founds the ensemble that the configuration describes, or joins
+// it.
+func (m *Member) findEnsemble() error {
+	if m.cfg.Standalone {
+		self, ok := m.cfg.Self()
+		p := statemachine.Member{Name: m.cfg.MyID, Voter: true}
+		if ok {
+			p, _ = m.configured(self.ID)
+		}
+		p.ID = m.dir.Identity.Get().MemberID
+		return m.found(newClusterID(), []statemachine.Member{p}, wallMillis())
+	}
+	return m.formOrJoin()
+}

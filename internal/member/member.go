@@ -1,0 +1,260 @@
+package member
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/conclave-dev/conclave/internal/admin"
+	"github.com/conclave-dev/conclave/internal/metrics"
+	"github.com/conclave-dev/conclave/internal/replica"
+	"github.com/conclave-dev/conclave/internal/replica/transport"
+	"github.com/conclave-dev/conclave/internal/server"
+	"github.com/conclave-dev/conclave/internal/storage"
+	"github.com/conclave-dev/conclave/internal/storage/vfs"
+	"github.com/conclave-dev/conclave/internal/zooconfig"
+)
+
+// Options are what a member is started with.
+type Options struct {
+	Config *zooconfig.Config
+	// ConfigText is the configuration file as it was read, for whoever asks.
+	ConfigText string
+	Version    admin.Version
+	Logger     *slog.Logger
+}
+
+// Member is one member of an ensemble, running.
+type Member struct {
+	opt     Options
+	cfg     *zooconfig.Config
+	log     *slog.Logger
+	metrics *metrics.Metrics
+	start   time.Time
+
+	dir       *storage.Dir
+	raftLog   *storage.Log // once the member belongs to an ensemble
+	server    *server.Server
+	transport *transport.Transport // nil for an ensemble of one
+	surface   *admin.Surface
+
+	// node is set once the member belongs to an ensemble.
+	node      atomic.Pointer[replica.Node]
+	clusterID atomic.Pointer[string]
+	former    atomic.Pointer[formationHandler]
+
+	clientListener net.Listener
+	servers        []func(context.Context) // stop what serves people and monitoring
+
+	traceMask   atomic.Int64
+	leaderSince atomic.Int64 // Unix nanoseconds, 0 if it does not lead
+	leaderless  atomic.Int64 // Unix nanoseconds since when no leader is known
+	drainSince  atomic.Int64
+
+	failOnce sync.Once
+	failed   chan struct{}
+	failure  error
+	stop     chan struct{}
+	work     sync.WaitGroup
+}
+
+// now is a monotonic clock that starts near zero with the process.
+func (m *Member) now() time.Duration { return time.Since(m.start) + time.Second }
+
+func wallMillis() int64 { return time.Now().UnixMilli() }
+
+// Start opens the member's data and begins to serve. The ensemble is formed or
+// joined in the background: until then clients are turned away.
+func Start(opt Options) (*Member, error) {
+	m := &Member{
+		opt: opt, cfg: opt.Config, log: opt.Logger, metrics: metrics.New(), start: time.Now(),
+		failed: make(chan struct{}), stop: make(chan struct{}),
+	}
+	m.leaderless.Store(m.start.UnixNano())
+	if err := m.open(); err != nil {
+		m.close()
+		return nil, err
+	}
+	m.work.Go(func() { m.server.Run(m.stop) })
+	m.work.Go(func() {
+		if err := m.server.Serve(m.clientListener); err != nil {
+			m.fail(err)
+		}
+	})
+	m.work.Go(func() {
+		if err := m.enter(); err != nil && !errors.Is(err, errStopping) {
+			m.fail(err)
+		}
+	})
+	return m, nil
+}
+
+var errStopping = errors.New("member: stopping")
+
+func (m *Member) open() error {
+	for _, dir := range []string{m.cfg.DataDir, m.cfg.DataLogDir} {
+		if err := os.MkdirAll(dir, 0o750); err != nil {
+			return fmt.Errorf("data directory: %w", err)
+		}
+		if err := zooconfig.CheckNoZooKeeperData(dir); err != nil {
+			return err
+		}
+	}
+	dir, err := storage.OpenDir(vfs.OS(), m.cfg.DataDir, m.cfg.DataLogDir)
+	if err != nil {
+		return err
+	}
+	m.dir = dir
+	if err := m.identify(); err != nil {
+		return err
+	}
+	id := dir.Identity.Get()
+	m.surface = &admin.Surface{Source: (*source)(m), Metrics: m.metrics, Version: m.opt.Version}
+	words := admin.NewFourLetter(m.surface, m.cfg.FourLetterWords...)
+	if m.cfg.AllFourLetterWords {
+		words = admin.NewFourLetter(m.surface, "*")
+	}
+	m.server = server.New(server.Options{
+		Member: id.MemberID, Boot: id.Boot,
+		TickTime: m.cfg.TickTime, MinTimeout: m.cfg.MinSessionTimeout, MaxTimeout: m.cfg.MaxSessionTimeout,
+		MaxBuffer: m.cfg.MaxBuffer, MaxConnsPerIP: m.cfg.MaxClientCnxns, MaxConns: m.cfg.MaxCnxns,
+		MaxUnsent: m.cfg.MaxUnsentBytes, MaxOutstanding: m.cfg.MaxOutstandingPerSession,
+		SkipACL: m.cfg.SkipACL, EnforceQuota: m.cfg.EnforceQuota, ExtendedTypes: m.cfg.ExtendedTypesEnabled,
+		ReconfigEnabled: false, SuperDigest: m.cfg.SuperDigest, DigestAlg: m.cfg.DigestAlg,
+		ContainerInterval: m.cfg.Container.CheckInterval, ContainerPerMinute: m.cfg.Container.MaxPerMinute,
+		ContainerNeverUsed: m.cfg.Container.MaxNeverUsed, QuorumLease: 3,
+		Now: m.now, WallMillis: wallMillis, Metrics: m.metrics, Logger: m.log, Word: words.Handle,
+	})
+	if m.clientListener, err = net.Listen("tcp", m.cfg.ClientAddress()); err != nil {
+		return fmt.Errorf("client address (clientPort, clientPortAddress or --listen): %w", err)
+	}
+	if !m.cfg.Standalone {
+		if err := m.openTransport(); err != nil {
+			return err
+		}
+	}
+	return m.openSurfaces()
+}
+
+// identify gives the data directory a member id when it has none, and counts
+// the start.
+func (m *Member) identify() error {
+	id := m.dir.Identity.Get()
+	where := filepath.Join(m.cfg.DataDir, "conclave")
+	switch {
+	case id.MemberID == 0 && !m.dir.Empty():
+		return fmt.Errorf("%s holds a log or snapshots but no identity: the file was lost, and without it nobody can tell what this member has voted for; move the directory aside, and the member joins again with an empty one", where)
+	case id.MemberID != 0 && id.Name != m.cfg.MyID:
+		return fmt.Errorf("%s belongs to server.%d, but this is server.%d: correct myid, or use the right dataDir", where, id.Name, m.cfg.MyID)
+	}
+	return m.dir.Identity.Update(func(id *storage.Identity) {
+		if id.MemberID == 0 {
+			id.MemberID, id.Name = randomMemberID(), m.cfg.MyID
+		}
+		id.Boot++
+	})
+}
+
+// ClientAddr is where clients are served.
+func (m *Member) ClientAddr() net.Addr { return m.clientListener.Addr() }
+
+// Failed is closed when the member can't go on; Err then says why.
+func (m *Member) Failed() <-chan struct{} { return m.failed }
+
+// Err returns why the member failed. It may be called once Failed is closed.
+func (m *Member) Err() error { return m.failure }
+
+// fail ends the member's service: nothing more is acknowledged.
+func (m *Member) fail(err error) {
+	m.failOnce.Do(func() {
+		m.server.SetServing(false)
+		m.failure = err
+		close(m.failed)
+	})
+}
+
+// drainTime bounds how long a member takes to hand over and let its clients go
+// when it is told to stop.
+const drainTime = 5 * time.Second
+
+// Stop hands over leadership, lets the clients go and ends the member, within
+// a bound.
+func (m *Member) Stop() {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	m.server.Drain(true)
+	if m.clientListener != nil {
+		_ = m.clientListener.Close()
+	}
+	if n := m.node.Load(); n != nil && n.Role().IsLeader && m.Err() == nil {
+		m.handOver(ctx, n)
+	}
+	m.server.CloseAll(1<<30, func() {})
+	m.close()
+}
+
+// handOver gives leadership away and waits until it is gone, so that the
+// others need not find out by themselves.
+func (m *Member) handOver(ctx context.Context, n *replica.Node) {
+	if len(n.Members().List) < 2 {
+		return
+	}
+	if err := n.TransferLeadership(0); err != nil {
+		m.log.Warn("leadership could not be handed over; the others will elect a leader", "error", err)
+		return
+	}
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for n.Role().IsLeader || n.Role().Leader == 0 {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			m.log.Warn("leadership was not taken over in time; the others will elect a leader", "within", drainTime)
+			return
+		}
+	}
+}
+
+// close releases everything that has been opened, in the reverse order of use.
+func (m *Member) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	select {
+	case <-m.stop:
+	default:
+		close(m.stop)
+	}
+	for _, stop := range m.servers {
+		stop(ctx)
+	}
+	if m.clientListener != nil {
+		_ = m.clientListener.Close()
+	}
+	if m.transport != nil {
+		_ = m.transport.Close()
+	}
+	m.work.Wait()
+	if n := m.node.Load(); n != nil {
+		n.Stop()
+	}
+	if m.server != nil {
+		m.server.Stop()
+	}
+	if m.raftLog != nil {
+		if err := m.raftLog.Close(); err != nil && m.failure == nil {
+			m.log.Warn("closing the log", "error", err)
+		}
+	}
+	if m.dir != nil {
+		if err := m.dir.Close(); err != nil {
+			m.log.Warn("closing the data directory", "error", err)
+		}
+	}
+}

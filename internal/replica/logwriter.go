@@ -1,0 +1,122 @@
+package replica
+
+import (
+	"fmt"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/conclave-dev/conclave/internal/storage"
+)
+
+// logState is what the log writer remembers between its batches.
+type logState struct {
+	// hard is the last HardState that raft asked for; what it says of the
+	// commit index may be newer than what is written.
+	hard *raftpb.HardState
+	// dirty tells that something was written since the last sync. Invariant:
+	// no response leaves the log writer while dirty.
+	dirty bool
+	// entries counts what was written since the last sync.
+	entries int
+}
+
+// writeOnce makes everything in tasks durable with one sync, and only then
+// delivers the answers that depend on it: acknowledgements to the leader,
+// votes, and raft's own note of what is stable. What queues up during the sync
+// is the next call's tasks.
+func (n *Node) writeOnce(tasks []task) {
+	answers := false
+	for _, t := range tasks {
+		if err := n.writeMessage(t.msg); err != nil {
+			n.fail(err)
+			return
+		}
+		answers = answers || len(t.msg.GetResponses()) > 0
+	}
+	if n.logState.dirty && answers {
+		start := n.cfg.Now()
+		if err := n.cfg.Log.Sync(); err != nil {
+			n.fail(err)
+			return
+		}
+		n.logState.dirty = false
+		n.cfg.Metrics.Fsync.Observe(n.cfg.Now() - start)
+		n.cfg.Metrics.LogBatch.Observe(n.logState.entries)
+		n.logState.entries = 0
+	}
+	var own, peers []*raftpb.Message
+	for _, t := range tasks {
+		for _, r := range t.msg.GetResponses() {
+			if r.GetTo() == n.cfg.ID {
+				own = append(own, r)
+			} else {
+				peers = append(peers, r)
+			}
+		}
+	}
+	if len(peers) > 0 {
+		n.cfg.Transport.Send(peers)
+	}
+	// The loop is woken even for nothing: it may hold operations back until
+	// the log writer is free.
+	n.stepAll(own)
+	if n.logs.waiting() == 0 {
+		// The next segment is made while nobody waits for the disk.
+		if err := n.cfg.Log.Prepare(); err != nil {
+			n.fail(err)
+		}
+	}
+}
+
+func (n *Node) writeMessage(m *raftpb.Message) error {
+	if snap := m.GetSnapshot(); !raft.IsEmptySnap(snap) {
+		if err := n.installSnapshot(snap); err != nil {
+			return err
+		}
+	}
+	b := storage.Batch{Entries: m.GetEntries()}
+	if m.Term != nil {
+		hs := &raftpb.HardState{Term: m.Term, Vote: m.Vote, Commit: m.Commit}
+		old := n.logState.hard
+		n.logState.hard = hs
+		if len(b.Entries) == 0 && old != nil && hs.GetTerm() == old.GetTerm() && hs.GetVote() == old.GetVote() {
+			// Only the commit index moved. It is worth no write of its own:
+			// a restarted member learns it again from the leader.
+			return nil
+		}
+	}
+	if len(b.Entries) == 0 && m.Term == nil {
+		return nil
+	}
+	b.HardState = n.logState.hard
+	if err := n.cfg.Log.Append(b); err != nil {
+		return err
+	}
+	n.logState.dirty = true
+	n.logState.entries += len(b.Entries)
+	for _, e := range b.Entries {
+		n.cfg.Metrics.LogAppendedBytes.Add(uint64(len(e.GetData())))
+	}
+	return nil
+}
+
+// installSnapshot replaces log and state by a snapshot that a peer sent and
+// that is on disk already. The applier finishes what it has first.
+func (n *Node) installSnapshot(snap *raftpb.Snapshot) error {
+	meta := snap.GetMetadata()
+	if err := n.cfg.Log.Reset(meta.GetIndex(), meta.GetTerm()); err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	n.apply.put(task{msg: &raftpb.Message{Type: raftpb.MsgSnap.Enum(), Snapshot: snap}, done: done})
+	select {
+	case err := <-done:
+		if err != nil {
+			return fmt.Errorf("replica: restore the snapshot of index %d that the leader sent: %w", meta.GetIndex(), err)
+		}
+	case <-n.stop:
+		return ErrStopped
+	}
+	return nil
+}

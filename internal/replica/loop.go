@@ -1,0 +1,275 @@
+package replica
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/conclave-dev/conclave/internal/statemachine"
+)
+
+func (n *Node) runLoop() {
+	ticker := time.NewTicker(max(min(n.cfg.Tick, n.cfg.ProbeInterval)/2, time.Millisecond))
+	defer ticker.Stop()
+	for {
+		select {
+		case <-n.stop:
+			return
+		case <-ticker.C:
+		case <-n.wake:
+		}
+		n.turn(n.cfg.Now())
+	}
+}
+
+// turn does everything that there is to do at now: it takes what others left,
+// lets time pass for raft, sends operations on their way and hands raft's
+// output to disk, network and state machine.
+func (n *Node) turn(now time.Duration) {
+	n.mu.Lock()
+	in := n.in
+	n.in = inbox{msgs: n.spareMsgs[:0]}
+	n.mu.Unlock()
+
+	for _, f := range in.calls {
+		f()
+	}
+	for _, m := range in.msgs {
+		// Step refuses what is of no use to it (an unknown peer's answer, a
+		// proposal without a leader). Raft's messages may always get lost.
+		_ = n.rn.Step(m)
+	}
+	clear(in.msgs)
+	n.spareMsgs = in.msgs[:0]
+	n.passTime(now)
+	// Roles change by what was just stepped; operations go where the new role
+	// says.
+	n.drainReady(now)
+	n.sendOperations(now, in.forwards, in.leaderOps)
+	n.drainReady(now)
+}
+
+func (n *Node) passTime(now time.Duration) {
+	if now-n.lastTick >= n.cfg.Tick {
+		// One tick, however late: after a pause of the process nobody was
+		// silent but this member.
+		n.lastTick += n.cfg.Tick
+		if now-n.lastTick >= n.cfg.Tick {
+			n.lastTick = now
+		}
+		n.rn.Tick()
+		if n.ticks++; n.role.IsLeader && n.ticks%promoteTicks == 0 {
+			n.promote()
+		}
+	}
+	if n.campaignAt != 0 && now >= n.campaignAt {
+		n.campaignAt = 0
+		if n.role.Leader == raft.None && !n.role.IsLeader {
+			_ = n.rn.Campaign() // refused only when there is nothing to win
+		}
+	}
+	if now-n.lastProbe >= n.cfg.ProbeInterval {
+		n.lastProbe = now
+		n.rn.ReadIndex(probeContext(now))
+	}
+}
+
+// rewind makes everything in the outbox go out again, in order.
+func (n *Node) rewind() {
+	n.given = 0
+	n.progressAt = n.cfg.Now()
+}
+
+// sendOperations forwards the member's operations to the leader or, on the
+// leader, packs everything that has queued up into entries and proposes them.
+func (n *Node) sendOperations(now time.Duration, forwards, leaderOps [][]byte) {
+	if released := n.outbox.Release(); released > 0 {
+		n.given = max(0, n.given-released)
+		n.progressAt = now
+		n.resendAfter = 2 * n.electionTimeout()
+	}
+	if n.role.IsLeader {
+		n.propose(now, forwards, leaderOps)
+		return
+	}
+	// What others forwarded goes back to them by its own: they send it to
+	// whoever leads.
+	if n.role.Leader == raft.None {
+		return
+	}
+	if n.given > 0 && now-n.progressAt > n.resendAfter {
+		n.resendAfter = min(2*n.resendAfter, 16*n.electionTimeout())
+		n.rewind()
+	}
+	if n.given == 0 {
+		n.progressAt = now
+	}
+	full := false
+	sent := n.given
+	n.given = n.outbox.Take(n.given, func(ops []byte) {
+		if full || !n.cfg.Transport.Forward(n.role.Leader, ops) {
+			full = true
+			return
+		}
+		sent++
+	})
+	// What did not fit goes at the next turn: a tick away at most.
+	n.given = sent
+}
+
+func (n *Node) propose(now time.Duration, forwards, leaderOps [][]byte) {
+	if n.logs.waiting() > 0 && n.heldForwards(forwards, leaderOps) {
+		// The disk is busy and more waits for it already. What queues up
+		// meanwhile is the next entry; the log writer's answer wakes the loop.
+		return
+	}
+	var entry []byte
+	ok := true
+	flush := func() {
+		if len(entry) > statemachine.HeaderSize && ok {
+			if err := n.rn.Propose(entry); err != nil {
+				ok = false
+			}
+		}
+		entry = nil
+	}
+	add := func(ops []byte) {
+		if len(entry) > 0 && len(entry)+len(ops) > maxEntryBytes {
+			flush()
+		}
+		if entry == nil {
+			entry = statemachine.AppendHeader(make([]byte, 0, statemachine.HeaderSize+len(ops)+1024), n.cfg.WallMillis())
+		}
+		entry = append(entry, ops...)
+	}
+	for _, f := range forwards {
+		add(f)
+	}
+	for _, f := range leaderOps {
+		add(f)
+	}
+	n.given = n.outbox.Take(n.given, add)
+	flush()
+	if !ok {
+		// Raft takes no proposals now: too much is uncommitted, or leadership
+		// is being handed over. Members repeat theirs; ours go again too, no
+		// sooner than the next tick.
+		n.given = 0
+		n.progressAt = now
+	}
+}
+
+// heldForwards puts what can't be proposed yet back in front of the inbox.
+func (n *Node) heldForwards(forwards, leaderOps [][]byte) bool {
+	if len(forwards) == 0 && len(leaderOps) == 0 {
+		return true
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, f := range forwards {
+		n.in.forwardBytes += len(f)
+	}
+	n.in.forwards = append(forwards, n.in.forwards...)
+	n.in.leaderOps = append(leaderOps, n.in.leaderOps...)
+	return true
+}
+
+func (n *Node) drainReady(now time.Duration) {
+	for n.rn.HasReady() {
+		rd := n.rn.Ready()
+		if rd.SoftState != nil || rd.HardState != nil {
+			n.noteRole(rd)
+		}
+		for _, rs := range rd.ReadStates {
+			n.noteContact(rs)
+		}
+		n.route(rd.Messages)
+	}
+}
+
+func (n *Node) noteRole(rd raft.Ready) {
+	role := n.role
+	if rd.HardState != nil {
+		role.Term = rd.HardState.GetTerm()
+		n.committed.Store(rd.HardState.GetCommit())
+	}
+	if rd.SoftState != nil {
+		role.Leader = rd.SoftState.Lead
+		role.IsLeader = rd.SoftState.RaftState == raft.StateLeader
+	}
+	if role == n.role {
+		return
+	}
+	if role.Leader != raft.None && (role.Leader != n.role.Leader || role.Term != n.role.Term) {
+		// Whatever the last leader was given may be lost with it.
+		n.rewind()
+		n.campaignAt = 0
+	}
+	n.role = role
+	n.term.Store(role.Term)
+	n.lead.Store(role.Leader)
+	n.isLeader.Store(role.IsLeader)
+	n.cfg.App.RoleChanged(role)
+}
+
+func (n *Node) noteContact(rs raft.ReadState) {
+	if len(rs.RequestCtx) != 8 {
+		return
+	}
+	at := int64(binary.BigEndian.Uint64(rs.RequestCtx))
+	if at <= n.contact.Load() {
+		return
+	}
+	n.readIndex.Store(rs.Index)
+	n.contact.Store(at)
+}
+
+// route hands each of raft's messages to whom it is for.
+func (n *Node) route(msgs []*raftpb.Message) {
+	peers := msgs[:0]
+	for _, m := range msgs {
+		switch {
+		case m.GetTo() == raft.LocalAppendThread:
+			n.logs.put(task{msg: m})
+		case m.GetTo() == raft.LocalApplyThread:
+			n.apply.put(task{msg: m})
+		case m.GetType() == raftpb.MsgSnap:
+			n.sendSnapshot(m)
+		default:
+			peers = append(peers, m)
+		}
+	}
+	if len(peers) > 0 {
+		n.cfg.Transport.Send(peers)
+	}
+}
+
+// sendSnapshot streams the newest snapshot to a member that is too far behind
+// for the log.
+func (n *Node) sendSnapshot(m *raftpb.Message) {
+	n.snaps.Go(func() {
+		err := n.streamSnapshot(m)
+		status := raft.SnapshotFinish
+		if err != nil {
+			status = raft.SnapshotFailure
+			n.cfg.Logger.Warn("sending a snapshot failed; it will be tried again", "to", fmt.Sprintf("%x", m.GetTo()), "error", err)
+		}
+		n.call(func() { n.rn.ReportSnapshot(m.GetTo(), status) })
+	})
+}
+
+func (n *Node) streamSnapshot(m *raftpb.Message) error {
+	meta, err := decodeMeta(m.GetSnapshot().GetData())
+	if err != nil {
+		return err
+	}
+	body, err := n.cfg.Snapshots.OpenRaw(meta)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	return n.cfg.Transport.SendSnapshot(m.GetTo(), m, body)
+}

@@ -1,0 +1,239 @@
+package server
+
+import (
+	"encoding/binary"
+	"time"
+
+	"github.com/conclave-dev/conclave/internal/metrics"
+	"github.com/conclave-dev/conclave/internal/replica"
+	"github.com/conclave-dev/conclave/internal/session"
+	"github.com/conclave-dev/conclave/internal/statemachine"
+	"github.com/conclave-dev/conclave/internal/tree"
+)
+
+// tickInterval is how often sessions, handshakes and the quorum are looked at:
+// several times in the shortest session timeout.
+func tickInterval(opt Options) time.Duration {
+	return min(max(opt.MinTimeout/16, 5*time.Millisecond), 250*time.Millisecond)
+}
+
+// Run does what has to be done from time to time, until stop is closed.
+func (s *Server) Run(stop <-chan struct{}) {
+	s.conns.spawn(s.flusher.run)
+	ticker := time.NewTicker(tickInterval(s.opt))
+	defer ticker.Stop()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-ticker.C:
+			s.Tick(s.opt.Now())
+		}
+	}
+}
+
+// maxExpiriesPerTick bounds how many sessions are ended at once, so that a
+// crowd of them does not keep everybody else waiting.
+const maxExpiriesPerTick = 1000
+
+// Tick lets time pass up to now, on Options.Now.
+func (s *Server) Tick(now time.Duration) {
+	report := s.look(now)
+	s.clockMu.Lock()
+	if s.pause.Observe(now) > 0 {
+		// This process was stopped: whoever seems silent may have been waiting
+		// for it. The clocks start again.
+		s.opt.Logger.Warn("this process was paused; no session is expired for it")
+		s.clock.RestartAll(now)
+	}
+	role := s.role
+	var due []int64
+	if s.expiring {
+		s.touchAll(now, report)
+		if s.fresh(now, s.opt.MinTimeout) {
+			due = s.clock.Due(now, maxExpiriesPerTick)
+		} else {
+			s.clock.RestartAll(now)
+		}
+	}
+	s.clockMu.Unlock()
+	if !role.IsLeader && role.Leader != 0 && len(report) > 0 {
+		s.reporter.Report(role.Leader, report)
+	}
+	if len(due) > 0 {
+		s.expire(due)
+	}
+	s.reap(now)
+}
+
+// look visits every connection: which sessions were heard from since the last
+// time, which handshakes take too long, whom this member can't vouch for.
+func (s *Server) look(now time.Duration) (report []byte) {
+	since := s.reported
+	s.reported = now
+	s.conns.each(func(c *Conn) {
+		heard := time.Duration(c.lastHeard.Load())
+		c.mu.Lock()
+		switch c.phase {
+		case phaseHello:
+			if now-c.opened > max(s.opt.MinTimeout, time.Second) {
+				s.opt.Metrics.ConnectionsRefused[metrics.RefusedSilent].Inc()
+				c.closeLocked()
+			}
+		case phaseHandshake:
+			// Its client is here; that it waits is the ensemble's doing.
+			if c.hello.session != 0 {
+				report = binary.BigEndian.AppendUint64(report, uint64(c.hello.session))
+			}
+			if now-heard > time.Duration(c.hello.timeout)*time.Millisecond {
+				c.closeLocked()
+			}
+		case phaseAttached:
+			if !s.fresh(now, c.timeout) {
+				s.opt.Logger.Info("connection closed: this member has had no contact with a quorum for too long to vouch for the session",
+					"session", sessionID(c.session), "client", c.addr, "timeout", c.timeout)
+				s.end(c, metrics.ClosedNoQuorum)
+			} else if heard > since || c.queue.len() > 0 {
+				// A client that waits for us is not silent.
+				report = binary.BigEndian.AppendUint64(report, uint64(c.session))
+			}
+		}
+		closing := c.phase == phaseClosing && c.closeAfter
+		c.mu.Unlock()
+		if closing {
+			c.flush()
+		}
+	})
+	return report
+}
+
+// Report takes what another member heard from its sessions. Any goroutine may
+// call it.
+func (s *Server) Report(_ uint64, payload []byte) {
+	now := s.opt.Now()
+	s.clockMu.Lock()
+	defer s.clockMu.Unlock()
+	if s.expiring {
+		s.touchAll(now, payload)
+	}
+}
+
+// touchAll restarts the clocks of the sessions in a report. The caller holds
+// clockMu.
+func (s *Server) touchAll(now time.Duration, report []byte) {
+	for ; len(report) >= 8; report = report[8:] {
+		s.clock.Touch(now, int64(binary.BigEndian.Uint64(report)))
+	}
+}
+
+// expire proposes to end sessions, each as it is attached now: one that is
+// attached again before the proposal is applied lives on.
+func (s *Server) expire(due []int64) {
+	var ops []byte
+	s.View(func(m *statemachine.Machine) {
+		for _, id := range due {
+			if t := m.Sessions().Get(id); t != nil {
+				ops = statemachine.AppendExpire(ops, id, t.Epoch)
+			}
+		}
+	})
+	if len(ops) > 0 {
+		s.node.ProposeAsLeader(ops)
+	}
+}
+
+// RoleChanged notes who leads. The replica's loop calls it.
+func (s *Server) RoleChanged(r replica.Role) {
+	s.clockMu.Lock()
+	defer s.clockMu.Unlock()
+	if !r.IsLeader || r.Term != s.role.Term {
+		s.expiring = false
+	}
+	s.role = r
+}
+
+// leads reports whether this member leads and keeps the sessions' clocks.
+func (s *Server) leads() bool {
+	s.clockMu.Lock()
+	defer s.clockMu.Unlock()
+	return s.expiring
+}
+
+// noteTerm starts the clocks once a leader has applied an entry of its own
+// term: then it knows every session that there is. All of them were heard from
+// just now, as far as anyone can tell. The caller holds the state's lock.
+func (s *Server) noteTerm(term uint64) {
+	s.clockMu.Lock()
+	defer s.clockMu.Unlock()
+	if !s.role.IsLeader || s.role.Term != term || s.expiring {
+		return
+	}
+	s.expiring = true
+	s.clock.Restart(s.opt.Now(), func(yield func(int64, time.Duration) bool) {
+		for _, t := range s.machine.Sessions().Sorted() {
+			if !yield(t.ID, time.Duration(t.Timeout)*time.Millisecond) {
+				return
+			}
+		}
+	})
+}
+
+func (s *Server) clockAttached(a *statemachine.Attachment) {
+	s.clockMu.Lock()
+	defer s.clockMu.Unlock()
+	if s.expiring {
+		s.clock.Add(s.opt.Now(), a.Session, time.Duration(a.Timeout)*time.Millisecond)
+	}
+}
+
+func (s *Server) clockEnded(id int64) {
+	s.clockMu.Lock()
+	defer s.clockMu.Unlock()
+	s.clock.Remove(id)
+}
+
+func (s *Server) clockRestored() {
+	s.clockMu.Lock()
+	defer s.clockMu.Unlock()
+	s.expiring = false
+}
+
+// MostSilent returns the sessions that have used up the largest share of their
+// timeout, at most n, as the leader sees them; false if this member is not it.
+func (s *Server) MostSilent(n int) ([]session.AtRisk, bool) {
+	s.clockMu.Lock()
+	defer s.clockMu.Unlock()
+	if !s.expiring {
+		return nil, false
+	}
+	return s.clock.MostSilent(s.opt.Now(), n), true
+}
+
+// reap proposes to remove the containers and TTL nodes whose time has come.
+func (s *Server) reap(now time.Duration) {
+	if now-s.lastReap < s.opt.ContainerInterval || !s.leads() {
+		return
+	}
+	s.lastReap = now
+	limit := max(1, int(float64(s.opt.ContainerPerMinute)*max(s.opt.ContainerInterval.Minutes(), 1.0/60)))
+	neverUsed := s.opt.ContainerNeverUsed.Milliseconds()
+	wall := s.opt.WallMillis()
+	var ops []byte
+	s.View(func(m *statemachine.Machine) {
+		t := m.Tree()
+		visit := func(id tree.NodeID) bool {
+			if m.Reapable(id, neverUsed, wall) {
+				ops = statemachine.AppendReap(ops, t.Path(id), neverUsed)
+				limit--
+			}
+			return limit > 0
+		}
+		t.Containers()(visit)
+		if limit > 0 {
+			t.TTLNodes()(visit)
+		}
+	})
+	if len(ops) > 0 {
+		s.node.ProposeAsLeader(ops)
+	}
+}

@@ -1,0 +1,229 @@
+package server
+
+import (
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/conclave-dev/conclave/internal/jute"
+	"github.com/conclave-dev/conclave/internal/replica"
+)
+
+// Link is the byte stream of a connection, as far as the pipeline needs it.
+type Link interface {
+	// TryWrite writes as much of b as goes without waiting.
+	TryWrite(b []byte) (n int, err error)
+	// Write waits until all of b is written.
+	Write(b []byte) (n int, err error)
+	// Close ends the stream; what was written before still arrives.
+	Close() error
+	// Abort ends the stream at once.
+	Abort()
+}
+
+// Conn is one client connection: the session's pipeline on this member.
+type Conn struct {
+	id   uint64
+	srv  *Server
+	link Link
+	addr netip.AddrPort
+	ip   string
+	open time.Time
+
+	// lastHeard is when bytes last came from the client, on Options.Now.
+	lastHeard atomic.Int64
+	opened    time.Duration // when it was accepted, on Options.Now
+	gone      atomic.Bool   // left the table
+
+	// mu guards what follows. The state's lock is taken before it.
+	mu    sync.Mutex
+	phase phase
+	// session, epoch and timeout are set once, when the phase becomes attached.
+	session int64
+	epoch   uint32
+	timeout time.Duration
+	ids     []jute.ID
+	nextSeq uint64 // of the session's next write
+	queue   pipeline
+	hello   helloState
+
+	// out is encoded and not yet handed to the link; sending is with the link.
+	// Invariant: whoever sets writing hands out to the link, alone.
+	out, spare []byte
+	writing    bool
+	unsent     int // bytes in out and in the link's hands
+	closeAfter bool
+	flushing   bool // is in the flusher's list
+
+	// waiting tells that the reader waits for room or for the handshake.
+	waiting bool
+	room    chan struct{} // capacity 1
+	// paused is waiting, for those who only look.
+	paused atomic.Bool
+
+	stats connStats
+}
+
+// phase is where a connection is in its life.
+type phase uint8
+
+const (
+	phaseHello     phase = iota // no ConnectRequest yet
+	phaseHandshake              // the session is on its way through the log
+	phaseAttached               // the session is attached through this connection
+	phaseClosing                // nothing is taken any more; what is out may still leave
+)
+
+// helloState is what a handshake remembers until the log has answered.
+type helloState struct {
+	create      bool
+	session     int64 // to be re-attached; 0 for a new one
+	hasReadOnly bool
+	batch       *replica.Batch
+	timeout     int32
+	seq         uint64
+}
+
+// connStats are a connection's figures, guarded by Conn.mu.
+type connStats struct {
+	received, sent                    int64
+	lastOp                            jute.OpCode
+	lastCxid                          int64
+	lastZxid                          int64
+	lastResponse                      time.Duration // on Options.Now
+	count                             int64
+	lastLat, minLat, maxLat, totalLat time.Duration
+}
+
+func (t *connStats) observe(op jute.OpCode, xid int32, zxid int64, now, lat time.Duration) {
+	t.lastResponse = now
+	t.lastOp, t.lastCxid, t.lastZxid, t.lastLat = op, int64(xid), zxid, lat
+	if t.count == 0 || lat < t.minLat {
+		t.minLat = lat
+	}
+	t.maxLat = max(t.maxLat, lat)
+	t.totalLat += lat
+	t.count++
+}
+
+// reply appends a whole reply: header, and body if there is one. The caller
+// holds mu.
+func (c *Conn) reply(xid int32, zxid int64, code jute.ErrCode) {
+	b, mark := jute.BeginFrame(c.out)
+	b = jute.ReplyHeader{Xid: xid, Zxid: zxid, Err: code}.Append(b)
+	jute.EndFrame(b, mark)
+	c.out = b
+	c.stats.sent++
+}
+
+// tooSlow reports whether the client has left more unread than it may.
+func (c *Conn) tooSlow() bool { return c.unsent+len(c.out) > c.srv.opt.MaxUnsent }
+
+// flush hands what is encoded to the link, without waiting. If the link takes
+// no more, a goroutine of the connection's own waits for it.
+func (c *Conn) flush() {
+	c.mu.Lock()
+	if c.writing {
+		c.mu.Unlock()
+		return // whoever is writing finds it
+	}
+	c.writing = true
+	for {
+		buf := c.out
+		if len(buf) == 0 {
+			c.writing = false
+			last := c.closeAfter
+			c.mu.Unlock()
+			if last {
+				_ = c.link.Close() // the peer may have closed first
+			}
+			return
+		}
+		c.out, c.spare = c.spare[:0], nil
+		c.unsent = len(buf)
+		c.mu.Unlock()
+
+		n, err := c.link.TryWrite(buf)
+		if err != nil {
+			c.lost()
+			return
+		}
+		if n < len(buf) {
+			c.srv.conns.spawn(func() { c.drain(buf, n) })
+			return
+		}
+		c.mu.Lock()
+		c.wrote(buf)
+	}
+}
+
+// wrote takes a buffer back from the link. The caller holds mu.
+func (c *Conn) wrote(buf []byte) {
+	c.unsent = 0
+	if cap(buf) <= keepBuffer {
+		c.spare = buf[:0]
+	}
+}
+
+// keepBuffer is the largest output buffer that an idle connection keeps.
+const keepBuffer = 4 << 10
+
+// drain waits for a slow client. It holds the connection's writing flag.
+func (c *Conn) drain(buf []byte, n int) {
+	for {
+		if _, err := c.link.Write(buf[n:]); err != nil {
+			c.lost()
+			return
+		}
+		c.mu.Lock()
+		c.wrote(buf)
+		buf, n = c.out, 0
+		if len(buf) == 0 {
+			c.writing = false
+			last := c.closeAfter
+			c.mu.Unlock()
+			if last {
+				_ = c.link.Close()
+			}
+			return
+		}
+		c.out, c.spare = c.spare[:0], nil
+		c.unsent = len(buf)
+		c.mu.Unlock()
+	}
+}
+
+// lost gives up on the link. The reader sees it and cleans up.
+func (c *Conn) lost() {
+	c.mu.Lock()
+	c.out, c.spare, c.unsent = nil, nil, 0
+	c.phase = phaseClosing
+	c.mu.Unlock()
+	c.link.Abort()
+	c.wakeReader()
+}
+
+// closeLocked stops taking requests and closes the link once everything
+// encoded so far has left. The caller holds mu and flushes after.
+func (c *Conn) closeLocked() {
+	c.phase = phaseClosing
+	c.closeAfter = true
+	c.signalRoom()
+}
+
+func (c *Conn) wakeReader() {
+	c.mu.Lock()
+	c.signalRoom()
+	c.mu.Unlock()
+}
+
+// signalRoom lets a waiting reader look again. The caller holds mu.
+func (c *Conn) signalRoom() {
+	if c.waiting {
+		select {
+		case c.room <- struct{}{}:
+		default:
+		}
+	}
+}

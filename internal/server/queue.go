@@ -1,0 +1,66 @@
+package server
+
+import (
+	"time"
+
+	"github.com/conclave-dev/conclave/internal/jute"
+	"github.com/conclave-dev/conclave/internal/replica"
+)
+
+// pending is a request that has been read and not answered.
+type pending struct {
+	xid   int32
+	op    jute.OpCode
+	write bool // waits for the log
+	quiet bool // gets no reply when it comes back (auth was answered at once)
+	seq   uint64
+	batch *replica.Batch
+	// body is a copy of the request of a read that waits behind a write.
+	body []byte
+	// fail is the answer of a request that failed before it was tried.
+	fail  jute.ErrCode
+	start time.Duration
+}
+
+// pipeline is a session's queue of requests, oldest first. Invariant: its
+// first element, if any, is a write: reads at the front are answered at once.
+type pipeline struct {
+	items []pending
+	head  int
+}
+
+func (q *pipeline) len() int { return len(q.items) - q.head }
+
+func (q *pipeline) push(p pending) {
+	if q.head > 0 && len(q.items) == cap(q.items) {
+		n := copy(q.items, q.items[q.head:])
+		clear(q.items[n:])
+		q.items, q.head = q.items[:n], 0
+	}
+	q.items = append(q.items, p)
+}
+
+func (q *pipeline) front() *pending { return &q.items[q.head] }
+
+func (q *pipeline) pop() {
+	q.items[q.head] = pending{}
+	q.head++
+	if q.head == len(q.items) {
+		q.items, q.head = q.items[:0], 0
+		if cap(q.items) > 64 {
+			q.items = nil
+		}
+	}
+}
+
+// abandon forgets everything, so that the outbox need not repeat it.
+func (q *pipeline) abandon() (n int) {
+	n = q.len()
+	for i := q.head; i < len(q.items); i++ {
+		if b := q.items[i].batch; b != nil {
+			b.Done()
+		}
+	}
+	q.items, q.head = nil, 0
+	return n
+}

@@ -1,0 +1,204 @@
+package server
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"io"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/conclave-dev/conclave/internal/jute"
+	"github.com/conclave-dev/conclave/internal/metrics"
+	"github.com/conclave-dev/conclave/internal/replica"
+	"github.com/conclave-dev/conclave/internal/session"
+	"github.com/conclave-dev/conclave/internal/statemachine"
+	"github.com/conclave-dev/conclave/internal/watch"
+)
+
+// Options are what a member's configuration says of its clients.
+type Options struct {
+	// Member is the member's raft id; Boot rises with each start of it.
+	Member, Boot uint64
+
+	TickTime               time.Duration
+	MinTimeout, MaxTimeout time.Duration // bounds of session timeouts
+	MaxBuffer              int           // largest request in bytes (jute.maxbuffer)
+	MaxConnsPerIP          int           // 0 for no bound (maxClientCnxns)
+	MaxConns               int           // 0 for no bound (maxCnxns)
+	MaxUnsent              int           // bytes that a slow reader may leave unsent
+	MaxOutstanding         int           // requests of one connection without an answer
+
+	SkipACL, EnforceQuota  bool
+	ExtendedTypes          bool
+	ReconfigEnabled        bool
+	SuperDigest, DigestAlg string
+
+	ContainerInterval  time.Duration // how often the leader looks for nodes to reap
+	ContainerPerMinute int
+	ContainerNeverUsed time.Duration // 0 for never
+
+	// QuorumLease is the share of a session's timeout after which a member
+	// without contact to a quorum lets its client go.
+	QuorumLease int
+
+	Now        func() time.Duration // monotonic
+	WallMillis func() int64         // time of day, milliseconds since the Unix epoch
+	Metrics    *metrics.Metrics
+	Logger     *slog.Logger
+	// Word answers a four-letter word; known is false for what is none.
+	Word func(word [4]byte, w io.Writer) (known bool)
+}
+
+// Replica is what the server needs of the member's raft side.
+type Replica interface {
+	Outbox() *replica.Outbox
+	ProposeAsLeader(ops []byte)
+	// Contact is when the member last knew that its leader had a quorum.
+	Contact() (at time.Duration, ok bool)
+	CaughtUp() bool
+}
+
+// Reporter carries reports on sessions to the leader.
+type Reporter interface {
+	Report(to uint64, payload []byte) bool
+}
+
+// Server serves the clients of one member.
+type Server struct {
+	opt      Options
+	flags    byte // of session operations
+	node     Replica
+	reporter Reporter
+
+	// state guards machine and what must change together with it.
+	state   sync.RWMutex
+	machine *statemachine.Machine
+	watches *watch.Table[*Conn]
+	// bySession are the connections that sessions are attached through here.
+	// Invariant: a connection is here exactly while it holds the session's
+	// current attachment and has not been told to close.
+	bySession map[int64]*Conn
+	// handshakes are the connections whose createSession or attach is on its
+	// way, by its number. An entry stays until the log has answered, even if
+	// the client has gone: the member's numbers must come without a gap. It
+	// and memberSeq are changed under the state's write lock, or under its read
+	// lock together with the outbox's.
+	handshakes map[uint64]*Conn
+	memberSeq  uint64
+	dirty      []*Conn // of the batch being applied
+	removed    []*Conn // lost their session in the batch being applied
+
+	conns connTable
+
+	// Sessions' clocks; only the leader's run.
+	clockMu  sync.Mutex
+	clock    *session.Clock
+	expiring bool // this member is the leader and has applied its own term
+	role     replica.Role
+	pause    *session.PauseDetector
+	lastReap time.Duration
+	reported time.Duration
+
+	serving  atomic.Bool
+	draining atomic.Bool
+	flusher  flusher
+
+	outstanding atomic.Int64
+}
+
+// New returns a server that does not serve yet: it answers four-letter words
+// and turns clients away until it has a state (Load) and a replica (Attach), and
+// SetServing opens the door.
+func New(opt Options) *Server {
+	s := &Server{
+		opt: opt, machine: statemachine.New(), watches: watch.New[*Conn](),
+		bySession: make(map[int64]*Conn), handshakes: make(map[uint64]*Conn),
+		clock: session.NewClock(), pause: session.NewPauseDetector(tickInterval(opt)),
+	}
+	if opt.SkipACL {
+		s.flags |= statemachine.FlagSkipACL
+	}
+	if opt.EnforceQuota {
+		s.flags |= statemachine.FlagEnforceQuota
+	}
+	if opt.ExtendedTypes {
+		s.flags |= statemachine.FlagExtendedTypes
+	}
+	s.conns.init()
+	s.flusher.init()
+	return s
+}
+
+// Load gives the server the state that the member has on disk.
+func (s *Server) Load(m *statemachine.Machine) {
+	s.state.Lock()
+	defer s.state.Unlock()
+	s.machine = m
+}
+
+// Attach connects the server to its replica.
+func (s *Server) Attach(node Replica, reporter Reporter) {
+	s.node, s.reporter = node, reporter
+}
+
+// View runs f with the replicated state held still.
+func (s *Server) View(f func(m *statemachine.Machine)) {
+	s.state.RLock()
+	defer s.state.RUnlock()
+	f(s.machine)
+}
+
+// SetServing opens or closes the door: a member that does not serve closes
+// each connection at the handshake.
+func (s *Server) SetServing(v bool) { s.serving.Store(v) }
+
+// Outstanding returns how many requests have been read and not answered.
+func (s *Server) Outstanding() int64 { return s.outstanding.Load() }
+
+// fresh reports whether the member has had contact with a quorum within a
+// session timeout's share: without it, it must not let a client believe in a
+// session that the others may have expired (invariant 9 in
+// docs/architecture.md).
+func (s *Server) fresh(now, timeout time.Duration) bool {
+	at, ok := s.node.Contact()
+	return ok && now-at < timeout/time.Duration(s.opt.QuorumLease)
+}
+
+// negotiate bounds a session timeout, in milliseconds.
+func (s *Server) negotiate(ms int32) int32 {
+	t := max(time.Duration(ms)*time.Millisecond, s.opt.MinTimeout)
+	return int32(min(t, s.opt.MaxTimeout) / time.Millisecond)
+}
+
+func randomID() int64 {
+	var b [8]byte
+	for {
+		rand.Read(b[:]) // never fails: crypto/rand ends the program instead
+		// Positive, so that clients and dashboards that print it signed and
+		// those that print it unsigned agree.
+		if id := int64(binary.BigEndian.Uint64(b[:]) >> 1); id != 0 {
+			return id
+		}
+	}
+}
+
+func randomPassword() (p [session.PasswordSize]byte) {
+	rand.Read(p[:])
+	return p
+}
+
+// clientIP returns the address alone, as ACLs of scheme ip know it.
+func clientIP(addr netip.AddrPort) string { return addr.Addr().Unmap().String() }
+
+// isWrite reports whether op goes through the log.
+func isWrite(op jute.OpCode) bool {
+	switch op {
+	case jute.OpCreate, jute.OpCreate2, jute.OpCreateContainer, jute.OpCreateTTL, jute.OpDelete,
+		jute.OpSetData, jute.OpSetACL, jute.OpMulti, jute.OpSync, jute.OpCloseSession:
+		return true
+	}
+	return false
+}
