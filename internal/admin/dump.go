@@ -25,10 +25,11 @@ func expirySets[T any](items []T, expires func(*T) time.Time, tick time.Duration
 	for i := range items {
 		at := expires(&items[i])
 		if !at.IsZero() {
-			if floor := at.Truncate(tick); !floor.Equal(at) {
-				at = floor.Add(tick)
+			floor := at.Truncate(tick)
+			if floor.Before(at) {
+				floor = floor.Add(tick)
 			}
-			at = at.UTC()
+			at = floor.UTC()
 		}
 		j, ok := index[at]
 		if !ok {

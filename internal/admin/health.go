@@ -1,0 +1,62 @@
+package admin
+
+import (
+	"time"
+
+	"google.golang.org/grpc/health/grpc_health_v1"
+)
+
+// The services of the health service. The empty name is what probes ask for
+// that know none; it means the same as live.
+const (
+	HealthOverall = ""
+	// HealthLive: the process is alive and its disk has not failed. A member
+	// without a quorum is live: restarting it would help nobody.
+	HealthLive = "live"
+	// HealthReady: the member should get new clients (Status.Ready).
+	HealthReady = "ready"
+)
+
+// Refresh looks at the member's health and tells those who watch it. It is
+// called now and then in any case; the member may call it when it knows that
+// something changed. It never waits for a client.
+func (g *GRPCServer) Refresh() {
+	// Held throughout, so that of two calls the later look is told last.
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	st := g.surface.Source.Status()
+	ready, reason := st.Ready()
+	g.report(HealthOverall, !st.Disk.Failed, st.Disk.Reason)
+	g.report(HealthLive, !st.Disk.Failed, st.Disk.Reason)
+	g.report(HealthReady, ready, reason)
+}
+
+// report sets the health of one service, if it changed. The caller holds mu.
+func (g *GRPCServer) report(service string, serving bool, reason string) {
+	status := grpc_health_v1.HealthCheckResponse_NOT_SERVING
+	if serving {
+		status = grpc_health_v1.HealthCheckResponse_SERVING
+	}
+	old, known := g.reported[service]
+	if known && old == status {
+		return
+	}
+	g.reported[service] = status
+	g.health.SetServingStatus(service, status)
+	if known && service != HealthOverall {
+		g.log.Info("health changed", "service", service, "serving", serving, "reason", reason)
+	}
+}
+
+func (g *GRPCServer) watchHealth(every time.Duration) {
+	t := time.NewTicker(every)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			g.Refresh()
+		case <-g.stop:
+			return
+		}
+	}
+}
