@@ -169,8 +169,7 @@ func (s *Server) run(c *Conn, l *tcpLink) {
 		if len(acc) == 0 {
 			acc = append(acc[:0], rest...)
 		} else {
-			acc = acc[:copy(buf, rest)]
-			acc = buf[:len(acc)]
+			acc = buf[:copy(buf, rest)]
 		}
 		if len(acc) == 0 && cap(acc) > keepBuffer {
 			acc = nil

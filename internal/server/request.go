@@ -78,6 +78,9 @@ func (s *Server) one(c *Conn, frame []byte, now time.Duration) {
 	switch {
 	case op == jute.OpReconfig && !s.opt.ReconfigEnabled:
 		p.fail = jute.ErrReconfigDisabled
+	case op == jute.OpDeleteContainer:
+		// The leader's own. It names a path without looking at any ACL.
+		p.fail = jute.ErrBadArguments
 	case !isRead(op):
 		p.fail = jute.ErrUnimplemented
 	}
