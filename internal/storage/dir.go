@@ -1,0 +1,171 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"strings"
+
+	"github.com/conclave-dev/conclave/internal/storage/vfs"
+)
+
+// Dir is a member's place on disk, locked against other processes:
+//
+//	dataDir/conclave/LOCK
+//	dataDir/conclave/identity
+//	dataDir/conclave/snap/
+//	logDir/conclave/log/          with a LOCK of its own: logDir may be shared
+//
+// Beside it, in the same directories, ZooKeeper's own version-2/ and myid may
+// live; they are not touched.
+type Dir struct {
+	// Identity of the member.
+	Identity *IdentityFile
+	// Snapshots of the member.
+	Snapshots *SnapshotStore
+
+	fs           vfs.FS
+	dataDir      string // with conclave/
+	logDir       string // with conclave/log
+	locks        []io.Closer
+	hadSnapshots bool
+	hadLog       bool
+}
+
+// OpenDir opens, or makes, a member's directories and locks them. An empty
+// logDir means dataDir. If another process has them locked, the error wraps
+// vfs.ErrLocked.
+func OpenDir(fsys vfs.FS, dataDir, logDir string) (*Dir, error) {
+	if logDir == "" {
+		logDir = dataDir
+	}
+	d := &Dir{fs: fsys, dataDir: path.Join(dataDir, "conclave"), logDir: path.Join(logDir, "conclave", "log")}
+	if err := d.open(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open data directory %s: %w", dataDir, err), d.Close())
+	}
+	return d, nil
+}
+
+func (d *Dir) open() error {
+	for _, dir := range []string{d.dataDir, d.logDir} {
+		if err := d.fs.MkdirAll(dir); err != nil {
+			return err
+		}
+		lock, err := d.fs.Lock(path.Join(dir, "LOCK"))
+		if errors.Is(err, vfs.ErrLocked) {
+			return fmt.Errorf("is another conclave-server running on it? %w", err)
+		}
+		if err != nil {
+			return err
+		}
+		d.locks = append(d.locks, lock)
+	}
+	var err error
+	if d.Identity, err = OpenIdentity(d.fs, d.dataDir); err != nil {
+		return err
+	}
+	if d.Snapshots, err = OpenSnapshotStore(d.fs, path.Join(d.dataDir, "snap")); err != nil {
+		return err
+	}
+	snapshots, err := d.Snapshots.names()
+	if err != nil {
+		return err
+	}
+	segments, err := d.segments()
+	d.hadSnapshots, d.hadLog = len(snapshots) > 0, len(segments) > 0
+	return err
+}
+
+func (d *Dir) segments() ([]string, error) {
+	names, err := d.fs.List(d.logDir)
+	if err != nil {
+		return nil, err
+	}
+	var segments []string
+	for _, name := range names {
+		if strings.HasSuffix(name, segmentSuffix) {
+			segments = append(segments, name)
+		}
+	}
+	return segments, nil
+}
+
+// Empty reports whether the directory belongs to no ensemble: when it was
+// opened there was neither log nor snapshot, and the identity has no cluster id.
+// (It may count boots and hold promises about an ensemble to be formed.) A
+// directory that is neither empty nor has a cluster id has lost its identity.
+func (d *Dir) Empty() bool {
+	return !d.hadLog && !d.hadSnapshots && d.Identity.Get().ClusterID == ""
+}
+
+// OpenLog opens the member's log. The identity keeps the log's id: once it has
+// one, another log is refused, and a missing one is an error instead of a new
+// log (a log volume that is not mounted looks like an empty directory, and a
+// member that has lost its votes must not vote).
+func (d *Dir) OpenLog(opt Options) (*Log, Recovered, error) {
+	known := d.Identity.Get().LogID
+	if known != 0 {
+		opt.LogID, opt.MustExist = known, true
+	}
+	l, rec, err := OpenLog(d.fs, d.logDir, opt)
+	if err != nil || known != 0 {
+		return l, rec, err
+	}
+	if err := d.Identity.Update(func(id *Identity) { id.LogID = l.ID() }); err != nil {
+		return nil, Recovered{}, errors.Join(err, l.Close())
+	}
+	return l, rec, nil
+}
+
+// Erase deletes identity, log and snapshots, for a member that is to start
+// clean. The log must be closed. The identity, which is marked Removed first,
+// goes last: if the process dies in between, the next one finds a member that
+// must not serve, and erases again.
+func (d *Dir) Erase() error {
+	if err := d.erase(); err != nil {
+		return fmt.Errorf("erase %s and %s: %w", d.dataDir, d.logDir, err)
+	}
+	return nil
+}
+
+func (d *Dir) erase() error {
+	if err := d.Identity.Update(func(id *Identity) { id.Removed = true }); err != nil {
+		return err
+	}
+	segments, err := d.segments()
+	if err != nil {
+		return err
+	}
+	snapshots, err := d.Snapshots.names()
+	if err != nil {
+		return err
+	}
+	for _, step := range []struct {
+		dir   string
+		names []string
+	}{{d.logDir, segments}, {d.Snapshots.dir, snapshots}, {d.dataDir, []string{identityName}}} {
+		for _, name := range step.names {
+			if err := d.fs.Remove(path.Join(step.dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+		if err := d.fs.SyncDir(step.dir); err != nil {
+			return err
+		}
+	}
+	d.hadLog, d.hadSnapshots = false, false
+	d.Identity.forget()
+	return nil
+}
+
+// Close releases the locks. The log must be closed before.
+func (d *Dir) Close() error {
+	var errs []error
+	for _, l := range d.locks {
+		errs = append(errs, l.Close())
+	}
+	d.locks = nil
+	return errors.Join(errs...)
+}
