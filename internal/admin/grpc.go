@@ -55,8 +55,9 @@ type GRPCServer struct {
 	// reported is what the health service said last; guarded by mu.
 	reported map[string]grpc_health_v1.HealthCheckResponse_ServingStatus
 
-	stop chan struct{} // closed by Stop
-	done sync.WaitGroup
+	stopOnce sync.Once
+	stop     chan struct{} // closed by Stop
+	done     sync.WaitGroup
 }
 
 // StartGRPC listens and serves. That it cannot listen on the socket is a
@@ -115,24 +116,26 @@ func StartGRPC(s *Surface, opts GRPCOptions) (*GRPCServer, error) {
 func (g *GRPCServer) Addr() net.Addr { return g.addr }
 
 // Stop ends the server: health turns to NOT_SERVING, calls under way may
-// finish until ctx ends, and are cut off then. The socket is removed. Call it
-// once.
+// finish until ctx ends, and are cut off then. (A health Watch is under way
+// until its client ends it.) The socket is removed.
 func (g *GRPCServer) Stop(ctx context.Context) {
-	close(g.stop)
-	g.health.Shutdown() // ends no Watch, but tells those who watch
-	graceful := make(chan struct{})
-	go func() {
-		g.server.GracefulStop()
-		close(graceful)
-	}()
-	select {
-	case <-graceful:
-	case <-ctx.Done():
-		g.server.Stop()
-		<-graceful
-	}
-	g.done.Wait()
-	if g.socket != "" {
-		os.Remove(g.socket) // may be gone with the directory
-	}
+	g.stopOnce.Do(func() {
+		close(g.stop)
+		g.health.Shutdown()
+		graceful := make(chan struct{})
+		go func() {
+			g.server.GracefulStop()
+			close(graceful)
+		}()
+		select {
+		case <-graceful:
+		case <-ctx.Done():
+			g.server.Stop()
+			<-graceful
+		}
+		g.done.Wait()
+		if g.socket != "" {
+			os.Remove(g.socket) // may be gone with the directory
+		}
+	})
 }
