@@ -83,7 +83,9 @@ func (l *Log) check(b Batch) (hs hardState, size int64, err error) {
 		size += entryHeaderSize + int64(len(ent.Data))
 	}
 	if m := b.HardState; m != nil {
-		hs = hardState{m.GetTerm(), m.GetVote(), m.GetCommit()}
+		// Compact may be ahead of an append that was queued before it: what
+		// was compacted is committed, whatever raft knew then.
+		hs = hardState{m.GetTerm(), m.GetVote(), max(m.GetCommit(), l.base.index)}
 		if err := l.checkHardState(hs, last); err != nil {
 			return hs, 0, err
 		}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"sync"
 	"testing"
 
 	"go.etcd.io/raft/v3"
@@ -390,130 +389,6 @@ func TestSegmentIsNotUsedAgainUnderAReader(t *testing.T) {
 	}
 }
 
-// TestReadersBesideTheAppender is for the race detector.
-func TestReadersBesideTheAppender(t *testing.T) {
-	l, _ := mustOpen(t, vfs.NewMem(nil), small)
-	done := make(chan struct{})
-	var wg sync.WaitGroup
-	for range 2 {
-		wg.Go(func() {
-			for {
-				select {
-				case <-done:
-					return
-				default:
-				}
-				first, _ := l.FirstIndex()
-				last, _ := l.LastIndex()
-				ents, err := l.Entries(first, last+1, 5000)
-				if err != nil && err != raft.ErrCompacted && err != raft.ErrUnavailable {
-					t.Errorf("Entries = %v", err)
-					return
-				}
-				for _, e := range ents {
-					if !proto.Equal(e, run(e.GetIndex(), e.GetTerm(), 1, 200)[0]) {
-						t.Errorf("read %v", e)
-						return
-					}
-				}
-				if _, err := l.Term(last); err != nil && err != raft.ErrCompacted && err != raft.ErrUnavailable {
-					t.Errorf("Term = %v", err)
-				}
-				_, _, _ = l.HardState(), l.Stats(), l.Err()
-			}
-		})
-		wg.Go(func() {
-			for {
-				select {
-				case <-done:
-					return
-				default:
-					if err := l.Prepare(); err != nil {
-						t.Errorf("Prepare = %v", err)
-						return
-					}
-				}
-			}
-		})
-	}
-	next := uint64(1)
-	for i := range 400 {
-		first := next
-		if i%10 == 9 {
-			first -= 2 // a new leader
-		}
-		term := uint64(1 + (i+1)/10)
-		check(t, l.Append(Batch{Entries: run(first, term, 4, 200), HardState: hardStateMsg(term, 0, first-1)}))
-		next = first + 4
-		if i%3 == 0 {
-			check(t, l.Sync())
-		}
-		if i%20 == 19 {
-			check(t, l.Compact(first-1))
-		}
-	}
-	close(done)
-	wg.Wait()
-	check(t, l.Close())
-}
-
-func TestEntryIndexAndCache(t *testing.T) {
-	rng := newRand(7)
-	x := entryIndex{first: 1}
-	c := entryCache{limit: 50 * (entryOverhead + 10)}
-	first, want := uint64(1), []uint64(nil) // terms
-	for range 3000 {
-		next := first + uint64(len(want))
-		switch rng.IntN(8) {
-		case 0:
-			i := next - rng.Uint64N(uint64(len(want)/2)+1)
-			x.truncate(i)
-			c.truncate(i)
-			want = want[:i-first]
-		case 1:
-			i := first + rng.Uint64N(uint64(len(want))/2+1)
-			x.dropBefore(i)
-			c.dropBefore(i)
-			want, first = want[i-first:], i
-		case 2:
-			if rng.IntN(50) == 0 {
-				first, want = next+rng.Uint64N(3000), nil
-				x.reset(first)
-				c.truncate(0)
-			}
-		default:
-			for range rng.IntN(900) {
-				term := rng.Uint64()
-				x.push(slot{term: term})
-				c.push(entry(first+uint64(len(want)), term, string(make([]byte, rng.IntN(20)))))
-				want = append(want, term)
-			}
-		}
-		if x.first != first || x.n != len(want) {
-			t.Fatalf("index holds %d from %d, want %d from %d", x.n, x.first, len(want), first)
-		}
-		if len(x.chunks) > (x.n+chunkSlots-2)/chunkSlots+2 {
-			t.Fatalf("%d chunks for %d slots", len(x.chunks), x.n)
-		}
-		for i, term := range want {
-			if x.at(first+uint64(i)).term != term {
-				t.Fatalf("slot %d has another term", first+uint64(i))
-			}
-		}
-		weighs := 0
-		for i := c.holdsFrom(x.next()); i < x.next(); i++ {
-			e := c.get(i)
-			weighs += weight(e)
-			if e.GetIndex() != i || e.GetTerm() != want[i-first] {
-				t.Fatalf("the cache has %v for entry %d", e, i)
-			}
-		}
-		if weighs != c.bytes || weighs > c.limit || c.n > 0 && c.first < first {
-			t.Fatalf("the cache weighs %d, says %d, may weigh %d", weighs, c.bytes, c.limit)
-		}
-	}
-}
-
 func TestAppendDoesNotAllocate(t *testing.T) {
 	l, _, err := OpenLog(vfs.OS(), t.TempDir(), Options{SegmentSize: 16 << 20})
 	check(t, err)
@@ -530,4 +405,21 @@ func TestAppendDoesNotAllocate(t *testing.T) {
 		t.Fatalf("%v allocations per append", allocs)
 	}
 	check(t, l.Close())
+}
+
+// TestCompactOvertakesAnAppend: the state machine has applied, snapshotted and
+// compacted what raft committed, and the log's goroutine still has hard states
+// in its queue from before that.
+func TestCompactOvertakesAnAppend(t *testing.T) {
+	fs := vfs.NewMem(nil)
+	l, _ := mustOpen(t, fs, small)
+	check(t, l.Append(Batch{Entries: run(1, 1, 10, 10), HardState: hardStateMsg(1, 1, 2)}))
+	check(t, l.Compact(8))
+	check(t, l.Append(Batch{HardState: hardStateMsg(1, 1, 5)}))
+	check(t, l.Append(Batch{Entries: run(11, 2, 1, 10), HardState: hardStateMsg(2, 0, 7)}))
+	check(t, l.Sync())
+	fs.Crash(newRand(1))
+	if _, rec := mustOpen(t, fs, small); !proto.Equal(rec.HardState, hardStateMsg(2, 0, 8)) {
+		t.Fatalf("recovered %+v", rec)
+	}
 }
