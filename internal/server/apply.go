@@ -236,7 +236,7 @@ func (k *sink) Attached(a *statemachine.Attachment) {
 	}
 	if a.Err == jute.OK {
 		if old := s.bySession[a.Session]; old != nil {
-			k.detach(old, metrics.ClosedSessionMoved, "the session's client has connected again")
+			k.superseded(old, ours)
 		}
 		s.clockAttached(a)
 	}
@@ -257,6 +257,22 @@ func (k *sink) Attached(a *statemachine.Attachment) {
 		s.bySession[a.Session] = c
 	}
 	s.touched(c)
+}
+
+// superseded lets go of the connection whose session has been attached anew:
+// at once if that was here, or if it waits for a write that will now be
+// refused; otherwise when it writes again.
+func (k *sink) superseded(c *Conn, here bool) {
+	s := (*Server)(k)
+	c.mu.Lock()
+	keep := !here && c.phase == phaseAttached && c.queue.len() == 0
+	c.moved = keep
+	c.mu.Unlock()
+	if keep {
+		delete(s.bySession, c.session)
+		return
+	}
+	k.detach(c, metrics.ClosedSessionMoved, "the session's client has connected again")
 }
 
 func (k *sink) detach(c *Conn, reason metrics.Closure, why string) {

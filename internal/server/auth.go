@@ -35,6 +35,9 @@ func (s *Server) auth(c *Conn, xid int32, body []byte) {
 			continue
 		}
 		c.ids = append(c.ids, id)
+		if c.moved {
+			continue // it writes no more
+		}
 		s.submit(c, pending{xid: xid, op: jute.OpAuth, write: true, quiet: true, start: s.opt.Now()}, jute.OpAuth, statemachine.AuthBody(id))
 	}
 	c.reply(xid, s.machine.Zxid(), jute.OK)

@@ -93,7 +93,10 @@ func (s *Server) look(now time.Duration) (report []byte) {
 				s.opt.Logger.Info("connection closed: this member has had no contact with a quorum for too long to vouch for the session",
 					"session", sessionID(c.session), "client", c.addr, "timeout", c.timeout)
 				s.end(c, metrics.ClosedNoQuorum)
-			} else if heard > since || c.queue.len() > 0 {
+			} else if now-heard > c.timeout {
+				// Its session is the leader's to expire; the connection is dead.
+				s.end(c, metrics.ClosedSilent)
+			} else if !c.moved && (heard > since || c.queue.len() > 0) {
 				// A client that waits for us is not silent.
 				report = binary.BigEndian.AppendUint64(report, uint64(c.session))
 			}

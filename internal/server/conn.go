@@ -46,7 +46,12 @@ type Conn struct {
 	ids     []jute.ID
 	nextSeq uint64 // of the session's next write
 	queue   pipeline
-	hello   helloState
+	// moved tells that the session has been attached elsewhere since. As in
+	// ZooKeeper the connection still answers reads, and is closed at its first
+	// write: a client that was cut off at once would take the session back, and
+	// two handles on one session would fight over it.
+	moved bool
+	hello helloState
 
 	// out is encoded and not yet handed to the link; sending is with the link.
 	// Invariant: whoever sets writing hands out to the link, alone.

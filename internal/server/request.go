@@ -70,6 +70,10 @@ func (s *Server) one(c *Conn, frame []byte, now time.Duration) {
 	case op == jute.OpAuth:
 		s.auth(c, xid, body)
 		return
+	case isWrite(op) && c.moved:
+		s.opt.Logger.Info("connection closed: it wrote after its session had moved to another member", "session", sessionID(c.session), "client", c.addr)
+		s.end(c, metrics.ClosedSessionMoved)
+		return
 	case isWrite(op):
 		s.submit(c, pending{xid: xid, op: op, write: true, start: now}, op, body)
 		return
