@@ -21,12 +21,12 @@ type NewNode struct {
 
 // Create adds a child to parent and returns its id. The parent's count of
 // creates goes up and its pzxid becomes Zxid. It panics if the parent has a
-// child of that name.
+// child of that name, or if the name is empty.
 func (t *Tree) Create(parent NodeID, name string, a NewNode) NodeID {
 	p := t.nodes.get(parent)
 	h := childHash(p.pathHash, name)
-	if name == "" || t.findChild(parent, name, h) != None {
-		panic(fmt.Sprintf("tree: create of %q below %s: the name is empty or taken", name, t.Path(parent)))
+	if name == "" || a.Kind > TTL || t.findChild(parent, name, h) != None {
+		panic(fmt.Sprintf("tree: create of %q, %v, below %s: there is no such kind, or the name is empty or taken", name, a.Kind, t.Path(parent)))
 	}
 	id := t.nodes.lowest()
 	t.touch(parent)
@@ -118,8 +118,12 @@ func (t *Tree) SetACL(id NodeID, acl []jute.ACL) {
 	t.touch(id)
 	t.digest -= t.statTerm(n)
 	old := n.acl
-	n.acl = t.acls.intern(acl)
-	t.dropACL(old)
+	if n.acl = t.acls.intern(acl); n.acl == old {
+		// Rollback would see no difference, and not take back the new reference.
+		t.acls.unref(old)
+	} else {
+		t.dropACL(old)
+	}
 	n.aversion++
 	t.digest += t.statTerm(n)
 }

@@ -361,5 +361,6 @@ func (t *Tree) SubtreeBytes(id NodeID) int64 {
 func (t *Tree) NodeCount() int { return t.nodes.count }
 
 // DataSize returns the sum of the lengths of all paths and all data in bytes,
-// which ZooKeeper calls the approximate data size.
+// which ZooKeeper calls the approximate data size. (Paths count in UTF-8 here,
+// and in UTF-16 there.)
 func (t *Tree) DataSize() int64 { return t.dataSize }
