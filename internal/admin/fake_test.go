@@ -144,7 +144,7 @@ func newFake(state string) *fake {
 	const s1, s2 = 0x300002facaa0000, 0x300002facaa0001
 	f := &fake{mask: 306}
 	f.status = Status{
-		ClusterID: 0xc0ffee, MemberID: 0xa, Name: 3, Serving: true, HasQuorum: true, CaughtUp: true,
+		ClusterID: "00c0ffee", MemberID: 0xa, Name: 3, Serving: true, HasQuorum: true, CaughtUp: true,
 		Zxid: 0x10000000e, Term: 5, LeaderID: 0xa, AppliedIndex: 41, CommittedIndex: 42, ConfigIndex: 4,
 		Started: start, Nodes: 10, Ephemerals: 3, DataBytes: 81, Sessions: SessionCounts{Total: 2},
 		Connections: 3, Watches: 3, Outstanding: 1,

@@ -69,14 +69,16 @@ var words = map[string]word{
 // IsWord reports whether v, the first four bytes of a connection in network
 // order, is a four-letter word and not the length of a handshake. No word is a
 // length that a handshake may have.
-func IsWord(v uint32) bool {
+func (h *FourLetter) IsWord(v uint32) bool {
 	_, ok := words[string(binary.BigEndian.AppendUint32(nil, v))]
 	return ok
 }
 
 // ArgLen returns how many bytes of argument follow a word: 8 for stmk, 0 for
 // all others.
-func ArgLen(v uint32) int { return words[string(binary.BigEndian.AppendUint32(nil, v))].arg }
+func (h *FourLetter) ArgLen(v uint32) int {
+	return words[string(binary.BigEndian.AppendUint32(nil, v))].arg
+}
 
 // Handle writes the answer to a word to w, or why it is not answered. It
 // returns false, and writes nothing, if there is no such word. What a failing

@@ -116,9 +116,10 @@ func TestWhitelist(t *testing.T) {
 }
 
 func TestIsWord(t *testing.T) {
+	h := NewFourLetter(newSurface(newFake(leading)))
 	for _, name := range allWords() {
 		v := binary.BigEndian.Uint32([]byte(name))
-		if !IsWord(v) {
+		if !h.IsWord(v) {
 			t.Errorf("%s is no word", name)
 		}
 		// jute.maxbuffer bounds the length of a handshake.
@@ -129,12 +130,12 @@ func TestIsWord(t *testing.T) {
 		if name == "stmk" {
 			want = 8
 		}
-		if ArgLen(v) != want {
-			t.Errorf("%s takes %d bytes", name, ArgLen(v))
+		if h.ArgLen(v) != want {
+			t.Errorf("%s takes %d bytes", name, h.ArgLen(v))
 		}
 	}
 	for _, v := range []uint32{0, 44, 1 << 20, 0xffffffff, binary.BigEndian.Uint32([]byte("GET "))} {
-		if IsWord(v) || ArgLen(v) != 0 {
+		if h.IsWord(v) || h.ArgLen(v) != 0 {
 			t.Errorf("%d is a word", v)
 		}
 	}
@@ -236,13 +237,13 @@ func FuzzWord(f *testing.F) {
 		v := binary.BigEndian.Uint32(in)
 		var b bytes.Buffer
 		known := h.HandleArg([4]byte(in[:4]), in[4:], &b)
-		if known != IsWord(v) {
-			t.Fatalf("%q: known is %v, IsWord %v", in[:4], known, IsWord(v))
+		if known != h.IsWord(v) {
+			t.Fatalf("%q: known is %v, IsWord %v", in[:4], known, h.IsWord(v))
 		}
 		if !known && b.Len() != 0 {
 			t.Fatalf("%q is unknown and answered with %q", in[:4], b.String())
 		}
-		if n := ArgLen(v); n != 0 && !known {
+		if n := h.ArgLen(v); n != 0 && !known {
 			t.Fatalf("%q takes %d bytes and is no word", in[:4], n)
 		}
 	})

@@ -79,7 +79,7 @@ func TestStatusCall(t *testing.T) {
 	observer := member(0xd, 4, 43, true)
 	observer.Observer = true
 	want := &adminpb.StatusResponse{
-		MemberId: 0xa, Name: 3, ClusterId: 0xc0ffee, Version: "0.1.0", Role: adminpb.Role_ROLE_LEADER, Serving: true, Ready: true,
+		MemberId: 0xa, Name: 3, ClusterId: "00c0ffee", Version: "0.1.0", Role: adminpb.Role_ROLE_LEADER, Serving: true, Ready: true,
 		HasQuorum: true, CaughtUp: true, Drain: &adminpb.DrainState{}, Disk: &adminpb.DiskHealth{}, Term: 5, LeaderId: 0xa,
 		AppliedIndex: 41, CommittedIndex: 42, Lag: 1, Zxid: 0x10000000e, ConfigurationIndex: 4,
 		Voters:   []*adminpb.Member{member(0xc, 1, 40, false), member(0xb, 2, 41, true), member(0xa, 3, 42, true)},

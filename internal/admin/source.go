@@ -102,8 +102,11 @@ func (r Role) String() string {
 
 // Status is the state of a member at one moment.
 type Status struct {
-	// ClusterID and MemberID are 0 until the member belongs to an ensemble.
-	ClusterID, MemberID uint64
+	// ClusterID is the ensemble's id in hex, empty until the member belongs to
+	// one.
+	ClusterID string
+	// MemberID is the member's raft id.
+	MemberID uint64
 	// Name is the N of server.N; 0 for a standalone server.
 	Name int
 

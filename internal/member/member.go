@@ -29,6 +29,8 @@ type Options struct {
 	ConfigText string
 	Version    admin.Version
 	Logger     *slog.Logger
+	// FS is the disk; nil for the operating system's. Tests break it.
+	FS vfs.FS
 }
 
 // Member is one member of an ensemble, running.
@@ -77,6 +79,9 @@ func Start(opt Options) (*Member, error) {
 		opt: opt, cfg: opt.Config, log: opt.Logger, metrics: metrics.New(), start: time.Now(),
 		failed: make(chan struct{}), stop: make(chan struct{}),
 	}
+	if m.opt.FS == nil {
+		m.opt.FS = vfs.OS()
+	}
 	m.leaderless.Store(m.start.UnixNano())
 	if err := m.open(); err != nil {
 		m.close()
@@ -107,7 +112,7 @@ func (m *Member) open() error {
 			return err
 		}
 	}
-	dir, err := storage.OpenDir(vfs.OS(), m.cfg.DataDir, m.cfg.DataLogDir)
+	dir, err := storage.OpenDir(m.opt.FS, m.cfg.DataDir, m.cfg.DataLogDir)
 	if err != nil {
 		return err
 	}
@@ -130,7 +135,7 @@ func (m *Member) open() error {
 		ReconfigEnabled: false, SuperDigest: m.cfg.SuperDigest, DigestAlg: m.cfg.DigestAlg,
 		ContainerInterval: m.cfg.Container.CheckInterval, ContainerPerMinute: m.cfg.Container.MaxPerMinute,
 		ContainerNeverUsed: m.cfg.Container.MaxNeverUsed, QuorumLease: 3,
-		Now: m.now, WallMillis: wallMillis, Metrics: m.metrics, Logger: m.log, Word: words.Handle,
+		Now: m.now, WallMillis: wallMillis, Metrics: m.metrics, Logger: m.log, Words: words,
 	})
 	if m.clientListener, err = net.Listen("tcp", m.cfg.ClientAddress()); err != nil {
 		return fmt.Errorf("client address (clientPort, clientPortAddress or --listen): %w", err)

@@ -3,7 +3,6 @@ package member
 import (
 	"cmp"
 	"context"
-	"encoding/binary"
 	"errors"
 	"os"
 	"path/filepath"
@@ -30,8 +29,7 @@ func (s *source) Status() admin.Status {
 		Connections: m.server.Connections(), Outstanding: int(m.server.Outstanding()),
 	}
 	if c := m.clusterID.Load(); c != nil {
-		id := clusterID(*c)
-		st.ClusterID = binary.BigEndian.Uint64(id[:])
+		st.ClusterID = *c
 	}
 	_, _, st.Watches = m.server.WatchCounts()
 	if at := m.drainSince.Load(); at != 0 {

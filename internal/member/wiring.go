@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -127,9 +126,7 @@ func (m *Member) letGo(within time.Duration) {
 func (m *Member) openSurfaces() error {
 	m.surface.RegisterMetrics()
 	if c := m.cfg.Metrics; c.Enabled {
-		mux := http.NewServeMux()
-		mux.Handle("/metrics", metrics.Handler(m.metrics.Collect))
-		h := admin.StartHTTP(m.log, "metrics", c.Address(), 0, mux)
+		h := admin.StartHTTP(m.log, "metrics", c.Address(), 0, metrics.Handler(m.metrics.Collect))
 		m.servers = append(m.servers, h.Stop)
 	}
 	if c := m.cfg.AdminServer; c.Enabled {

@@ -160,7 +160,7 @@ func (s *Server) run(c *Conn, l *tcpLink) {
 		s.opt.Metrics.BytesReceived.Add(uint64(len(buf) - len(acc)))
 		if first && len(buf) >= 4 {
 			first = false
-			if s.word(c, l, buf) {
+			if s.word(l, buf) {
 				l.release()
 				return
 			}
@@ -176,7 +176,8 @@ func (s *Server) run(c *Conn, l *tcpLink) {
 		}
 		l.release()
 		if !open {
-			s.linger(c, l)
+			c.flush()
+			linger(l)
 			return
 		}
 	}
@@ -286,8 +287,7 @@ func (s *Server) noteReadError(c *Conn, err error) {
 // linger reads and forgets what a client still sends after we have closed, for
 // a moment: closing with unread input would reset the connection, and the
 // client might never see the reply that told it why.
-func (s *Server) linger(c *Conn, l *tcpLink) {
-	c.flush()
+func linger(l *tcpLink) {
 	_ = l.SetReadDeadline(time.Now().Add(lingerTime))
 	var scrap [1024]byte
 	for total := 0; total < 1<<20; {
@@ -301,20 +301,25 @@ func (s *Server) linger(c *Conn, l *tcpLink) {
 
 // word answers a four-letter word: the first four bytes of a connection are
 // one, or the length of a connect request.
-func (s *Server) word(c *Conn, l *tcpLink, buf []byte) bool {
-	if s.opt.Word == nil {
+func (s *Server) word(l *tcpLink, buf []byte) bool {
+	code := binary.BigEndian.Uint32(buf)
+	if s.opt.Words == nil || !s.opt.Words.IsWord(code) {
 		return false
 	}
-	var reply bytes.Buffer
-	if !s.opt.Word([4]byte(buf), &reply) {
-		return false
-	}
+	name, arg := [4]byte(buf), bytes.Clone(buf[4:])
 	// The one answer of the connection's life may be long; its goroutine waits
 	// for the client to take it.
-	_ = l.SetWriteDeadline(time.Now().Add(wordTime))
+	_ = l.SetDeadline(time.Now().Add(wordTime))
+	if want := s.opt.Words.ArgLen(code); len(arg) < want {
+		more := make([]byte, want-len(arg))
+		n, _ := io.ReadFull(l.TCPConn, more) // an argument cut short is the word's to judge
+		arg = append(arg, more[:n]...)
+	}
+	var reply bytes.Buffer
+	s.opt.Words.HandleArg(name, arg, &reply)
 	if _, err := l.Write(reply.Bytes()); err == nil {
 		_ = l.CloseWrite()
-		s.linger(c, l)
+		linger(l)
 	}
 	return true
 }

@@ -48,8 +48,16 @@ type Options struct {
 	WallMillis func() int64         // time of day, milliseconds since the Unix epoch
 	Metrics    *metrics.Metrics
 	Logger     *slog.Logger
-	// Word answers a four-letter word; known is false for what is none.
-	Word func(word [4]byte, w io.Writer) (known bool)
+	// Words answers four-letter words; nil when there are none.
+	Words FourLetterWords
+}
+
+// FourLetterWords answers what a connection asks instead of a handshake.
+type FourLetterWords interface {
+	IsWord(word uint32) bool
+	// ArgLen is how many bytes follow the word as its argument.
+	ArgLen(word uint32) int
+	HandleArg(word [4]byte, arg []byte, w io.Writer) (known bool)
 }
 
 // Replica is what the server needs of the member's raft side.

@@ -133,7 +133,7 @@ type StatusResponse struct {
 	// The N of server.N, which a replacement may take over.
 	Name int32 `protobuf:"varint,2,opt,name=name,proto3" json:"name,omitempty"`
 	// The ensemble's id; 0 until the member belongs to one.
-	ClusterId uint64 `protobuf:"varint,3,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	ClusterId string `protobuf:"bytes,3,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
 	// Conclave's version.
 	Version string `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`
 	Role    Role   `protobuf:"varint,5,opt,name=role,proto3,enum=conclave.admin.v1.Role" json:"role,omitempty"`
@@ -226,11 +226,11 @@ func (x *StatusResponse) GetName() int32 {
 	return 0
 }
 
-func (x *StatusResponse) GetClusterId() uint64 {
+func (x *StatusResponse) GetClusterId() string {
 	if x != nil {
 		return x.ClusterId
 	}
-	return 0
+	return ""
 }
 
 func (x *StatusResponse) GetVersion() string {
@@ -1016,7 +1016,7 @@ const file_internal_admin_adminpb_admin_proto_rawDesc = "" +
 	"\tmember_id\x18\x01 \x01(\x04R\bmemberId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\x05R\x04name\x12\x1d\n" +
 	"\n" +
-	"cluster_id\x18\x03 \x01(\x04R\tclusterId\x12\x18\n" +
+	"cluster_id\x18\x03 \x01(\tR\tclusterId\x12\x18\n" +
 	"\aversion\x18\x04 \x01(\tR\aversion\x12+\n" +
 	"\x04role\x18\x05 \x01(\x0e2\x17.conclave.admin.v1.RoleR\x04role\x12\x18\n" +
 	"\aserving\x18\x06 \x01(\bR\aserving\x12\x14\n" +
