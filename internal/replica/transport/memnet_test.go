@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -137,9 +138,10 @@ func (n *memNetwork) dial(from string) func(context.Context, string) (net.Conn, 
 		case l.queue <- theirs:
 			return ours, nil
 		case <-l.closed:
-			return nil, &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+			err := &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+			return nil, errors.Join(err, ours.Close(), theirs.Close())
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return nil, errors.Join(ctx.Err(), ours.Close(), theirs.Close())
 		}
 	}
 }

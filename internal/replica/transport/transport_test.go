@@ -242,7 +242,7 @@ func TestAdmitRefusesWithItsReason(t *testing.T) {
 
 func TestCalls(t *testing.T) {
 	r := newRecorder()
-	m := open(t, 1, r, func(o *Options) { o.MaxCall = 1000; o.MaxCalls = 1 })
+	m := open(t, 1, r, func(o *Options) { o.MaxCall = 1000 })
 	addr := m.Addr().String()
 	caller := open(t, 2, newRecorder(), func(o *Options) { o.MaxCall = 2000 })
 
@@ -262,12 +262,23 @@ func TestCalls(t *testing.T) {
 		t.Errorf("a call within the bound: %d bytes, %v", len(reply), err)
 	}
 
+	stranger := open(t, 2, newRecorder(), func(o *Options) { o.ClusterID = [16]byte{7} })
+	_, err := stranger.Call(t.Context(), addr, 1, nil)
+	if refused := new(RefusedError); !errors.As(err, &refused) || refused.Code != RefusedCluster {
+		t.Errorf("a call from another cluster: %v", err)
+	}
+}
+
+func TestCallsAtATimeAreBounded(t *testing.T) {
+	r := newRecorder()
 	entered, leave := make(chan struct{}), make(chan struct{})
 	r.call = func(net.Addr, byte, []byte) ([]byte, error) {
 		close(entered)
 		<-leave
 		return nil, nil
 	}
+	addr := open(t, 1, r, func(o *Options) { o.MaxCalls = 1 }).Addr().String()
+	caller := open(t, 2, newRecorder(), nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() {
@@ -284,12 +295,6 @@ func TestCalls(t *testing.T) {
 		t.Errorf("a call that was given up: %v", err)
 	}
 	close(leave)
-
-	stranger := open(t, 2, newRecorder(), func(o *Options) { o.ClusterID = [16]byte{7} })
-	_, err = stranger.Call(t.Context(), addr, 1, nil)
-	if refused := new(RefusedError); !errors.As(err, &refused) || refused.Code != RefusedCluster {
-		t.Errorf("a call from another cluster: %v", err)
-	}
 }
 
 func TestAfterClose(t *testing.T) {
