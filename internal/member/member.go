@@ -131,6 +131,7 @@ func (m *Member) open() error {
 		TickTime: m.cfg.TickTime, MinTimeout: m.cfg.MinSessionTimeout, MaxTimeout: m.cfg.MaxSessionTimeout,
 		MaxBuffer: m.cfg.MaxBuffer, MaxConnsPerIP: m.cfg.MaxClientCnxns, MaxConns: m.cfg.MaxCnxns,
 		MaxUnsent: m.cfg.MaxUnsentBytes, MaxOutstanding: m.cfg.MaxOutstandingPerSession,
+		GlobalOutstanding: m.cfg.GlobalOutstandingLimit,
 		SkipACL: m.cfg.SkipACL, EnforceQuota: m.cfg.EnforceQuota, ExtendedTypes: m.cfg.ExtendedTypesEnabled,
 		ReconfigEnabled: false, SuperDigest: m.cfg.SuperDigest, DigestAlg: m.cfg.DigestAlg,
 		ContainerInterval: m.cfg.Container.CheckInterval, ContainerPerMinute: m.cfg.Container.MaxPerMinute,

@@ -125,6 +125,9 @@ func (m *Member) letGo(within time.Duration) {
 // openSurfaces starts what serves people and monitoring.
 func (m *Member) openSurfaces() error {
 	m.surface.RegisterMetrics()
+	if m.cfg.Metrics.Runtime {
+		m.metrics.AddCollector(metrics.Process(m.start))
+	}
 	if c := m.cfg.Metrics; c.Enabled {
 		h := admin.StartHTTP(m.log, "metrics", c.Address(), 0, metrics.Handler(m.metrics.Collect))
 		m.servers = append(m.servers, h.Stop)

@@ -41,7 +41,11 @@ func (n *Node) writeOnce(tasks []task) {
 			return
 		}
 		n.logState.dirty = false
-		n.cfg.Metrics.Fsync.Observe(n.cfg.Now() - start)
+		took := n.cfg.Now() - start
+		n.cfg.Metrics.Fsync.Observe(took)
+		if n.cfg.SlowFsync > 0 && took >= n.cfg.SlowFsync {
+			n.cfg.Logger.Warn("the disk is slow: a sync of the log took long, and every write waited for it", "took", took, "threshold", n.cfg.SlowFsync)
+		}
 		n.cfg.Metrics.LogBatch.Observe(n.logState.entries)
 		n.logState.entries = 0
 	}

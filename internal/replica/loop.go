@@ -121,9 +121,10 @@ func (n *Node) sendOperations(now time.Duration, forwards, leaderOps [][]byte) {
 }
 
 func (n *Node) propose(now time.Duration, forwards, leaderOps [][]byte) {
-	if n.logs.waiting() > 0 && n.heldForwards(forwards, leaderOps) {
-		// The disk is busy and more waits for it already. What queues up
-		// meanwhile is the next entry; the log writer's answer wakes the loop.
+	if (n.logs.waiting() > 0 || now < n.holdUntil) && n.heldForwards(forwards, leaderOps) {
+		// The disk is busy and more waits for it already: what queues up
+		// meanwhile is the next entry, and the log writer's answer wakes the
+		// loop. Or raft has just refused a proposal: it is asked again later.
 		return
 	}
 	var entry []byte
@@ -159,6 +160,7 @@ func (n *Node) propose(now time.Duration, forwards, leaderOps [][]byte) {
 		// sooner than the next tick.
 		n.given = 0
 		n.progressAt = now
+		n.holdUntil = now + n.cfg.Tick
 	}
 }
 

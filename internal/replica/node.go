@@ -78,6 +78,9 @@ type Config struct {
 	SnapshotBytes   int64
 	// KeepSnapshots is how many snapshots stay on disk.
 	KeepSnapshots int
+	// SlowFsync is the duration from which on a sync of the log is worth a
+	// warning.
+	SlowFsync time.Duration
 
 	ClusterID string
 	// PeerAddr returns where the transport reaches a member.
@@ -120,6 +123,7 @@ type Node struct {
 	progressAt  time.Duration // when the outbox last moved, or was rewound
 	resendAfter time.Duration
 	campaignAt  time.Duration // a hurried election, 0 for none
+	holdUntil   time.Duration // raft takes no proposals before
 	ticks       uint64
 	spareMsgs   []*raftpb.Message
 
@@ -227,6 +231,9 @@ func (n *Node) Stop() {
 }
 
 func (n *Node) fail(err error) {
+	if errors.Is(err, ErrStopped) {
+		return
+	}
 	n.failed.Do(func() { n.cfg.Fail(err) })
 }
 

@@ -66,6 +66,10 @@ func (s *Server) Tick(now time.Duration) {
 	s.reap(now)
 }
 
+// closeTime is how long a connection that is closing may take to deliver what
+// it has been sent.
+const closeTime = 10 * time.Second
+
 // look visits every connection: which sessions were heard from since the last
 // time, which handshakes take too long, whom this member can't vouch for.
 func (s *Server) look(now time.Duration) (report []byte) {
@@ -101,9 +105,12 @@ func (s *Server) look(now time.Duration) (report []byte) {
 				report = binary.BigEndian.AppendUint64(report, uint64(c.session))
 			}
 		}
-		closing := c.phase == phaseClosing && c.closeAfter
+		closing, dead := c.phase == phaseClosing && c.closeAfter, c.phase == phaseClosing && now-c.closing > closeTime
 		c.mu.Unlock()
-		if closing {
+		switch {
+		case dead:
+			c.link.Abort()
+		case closing:
 			c.flush()
 		}
 	})

@@ -59,7 +59,8 @@ type Conn struct {
 	writing    bool
 	unsent     int // bytes in out and in the link's hands
 	closeAfter bool
-	flushing   bool // is in the flusher's list
+	closing    time.Duration // when it began to close, on Options.Now
+	flushing   bool          // is in the flusher's list
 
 	// waiting tells that the reader waits for room or for the handshake.
 	waiting bool
@@ -138,11 +139,7 @@ func (c *Conn) flush() {
 		buf := c.out
 		if len(buf) == 0 {
 			c.writing = false
-			last := c.closeAfter
-			c.mu.Unlock()
-			if last {
-				_ = c.link.Close() // the peer may have closed first
-			}
+			c.finishLocked()
 			return
 		}
 		c.out, c.spare = c.spare[:0], nil
@@ -166,6 +163,7 @@ func (c *Conn) flush() {
 // wrote takes a buffer back from the link. The caller holds mu.
 func (c *Conn) wrote(buf []byte) {
 	c.unsent = 0
+	c.signalRoom()
 	if cap(buf) <= keepBuffer {
 		c.spare = buf[:0]
 	}
@@ -186,11 +184,7 @@ func (c *Conn) drain(buf []byte, n int) {
 		buf, n = c.out, 0
 		if len(buf) == 0 {
 			c.writing = false
-			last := c.closeAfter
-			c.mu.Unlock()
-			if last {
-				_ = c.link.Close()
-			}
+			c.finishLocked()
 			return
 		}
 		c.out, c.spare = c.spare[:0], nil
@@ -214,7 +208,18 @@ func (c *Conn) lost() {
 func (c *Conn) closeLocked() {
 	c.phase = phaseClosing
 	c.closeAfter = true
+	c.closing = c.srv.opt.Now()
 	c.signalRoom()
+}
+
+// finishLocked unlocks, and closes the link if that is what is left to do.
+func (c *Conn) finishLocked() {
+	last := c.closeAfter
+	c.closeAfter = false
+	c.mu.Unlock()
+	if last {
+		_ = c.link.Close() // the peer may have closed first
+	}
 }
 
 func (c *Conn) wakeReader() {

@@ -40,7 +40,11 @@ func (s *Server) ready(c *Conn) bool {
 	case phaseHello:
 		return true
 	case phaseAttached:
-		return c.queue.len() < s.opt.MaxOutstanding && !c.tooSlow()
+		n := c.queue.len()
+		if n > 0 && s.opt.GlobalOutstanding > 0 && s.outstanding.Load() >= int64(s.opt.GlobalOutstanding) {
+			return false
+		}
+		return n < s.opt.MaxOutstanding && !c.tooSlow()
 	}
 	return false
 }

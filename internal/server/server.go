@@ -30,6 +30,10 @@ type Options struct {
 	MaxConns               int           // 0 for no bound (maxCnxns)
 	MaxUnsent              int           // bytes that a slow reader may leave unsent
 	MaxOutstanding         int           // requests of one connection without an answer
+	// GlobalOutstanding bounds the requests of all connections without an
+	// answer: beyond it nothing is read from a connection that has any. 0 for
+	// no bound.
+	GlobalOutstanding int
 
 	SkipACL, EnforceQuota  bool
 	ExtendedTypes          bool

@@ -67,8 +67,8 @@ var settings = []setting{
 		doc: "Most connections of all clients together."},
 	{name: "jute.maxbuffer", java: bare, def: "1048575", kind: bytes(1024, math.MaxInt32, func(d *draft) *int { return &d.MaxBuffer }),
 		doc: "Largest request, and so the largest node. Clients have the same limit and must be changed along with it."},
-	{name: "globalOutstandingLimit", java: prefixed, def: "1000", kind: whole(1, math.MaxInt32, func(d *draft) *int { return &d.GlobalOutstandingLimit }),
-		doc: "Most unanswered requests of all clients together, beyond which the server stops reading from them."},
+	{name: "globalOutstandingLimit", java: prefixed, def: "20000", kind: whole(1, math.MaxInt32, func(d *draft) *int { return &d.GlobalOutstandingLimit }),
+		doc: "Most unanswered requests of all clients together, beyond which the server stops reading from those that have any. (ZooKeeper's default is 1000; batches here gain from more.)"},
 
 	{name: "tickTime", def: "3000", kind: millis(1, maxTick, func(d *draft) *time.Duration { return &d.TickTime }),
 		doc: "The unit in which other times are given."},

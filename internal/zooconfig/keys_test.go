@@ -32,7 +32,7 @@ var keyCases = []keyCase{
 	{"maxClientCnxns", func(c *Config) any { return c.MaxClientCnxns }, 60, map[string]any{"0": 0, "-1": 0, "1": 1, "2147483647": math.MaxInt32}, []string{"2147483648", "many"}},
 	{"maxCnxns", func(c *Config) any { return c.MaxCnxns }, 0, map[string]any{"5": 5, "-5": 0}, []string{"1.5", "010"}},
 	{"jute.maxbuffer", func(c *Config) any { return c.MaxBuffer }, 0xfffff, map[string]any{"0x200000": 0x200000, "1024": 1024, "4194304": 4 << 20, "2147483647": math.MaxInt32}, []string{"1023", "2147483648", "4M", "0x", "0x-5", "01024"}},
-	{"globalOutstandingLimit", func(c *Config) any { return c.GlobalOutstandingLimit }, 1000, map[string]any{"1": 1}, []string{"0", "-1"}},
+	{"globalOutstandingLimit", func(c *Config) any { return c.GlobalOutstandingLimit }, 20000, map[string]any{"1": 1}, []string{"0", "-1"}},
 	{"tickTime", func(c *Config) any { return c.TickTime }, 3000 * ms, map[string]any{"1": ms, "2000": 2000 * ms, "107374182": 107374182 * ms}, []string{"0", "-5", "107374183", "2s", "9223372036854775808"}},
 	{"minSessionTimeout", func(c *Config) any { return c.MinSessionTimeout }, 6000 * ms, map[string]any{"-1": 6000 * ms, "0": 0 * ms, "60000": 60000 * ms}, []string{"-2", "60001", "x"}},
 	{"maxSessionTimeout", func(c *Config) any { return c.MaxSessionTimeout }, 60000 * ms, map[string]any{"-1": 60000 * ms, "6000": 6000 * ms, "2147483647": math.MaxInt32 * ms}, []string{"-2", "5999", "2147483648"}},
