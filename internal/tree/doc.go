@@ -6,7 +6,9 @@
 // stand the two small languages that belong to znodes: paths ([ValidatePath])
 // and quota records ([ParseQuota]). All of it is deterministic: the same calls
 // make the same tree, the same [NodeID] values and the same snapshot bytes on
-// every member, however a member came by its state.
+// every member, however a member came by its state. (The index places nodes by a
+// secret of the process, against clients that choose names to slow it down.
+// Nothing that comes out of the package shows it.)
 //
 // Not in the room: I/O, clocks, goroutines, locks, and any opinion on whether a
 // request is allowed. Times and zxids come in as arguments; requests are

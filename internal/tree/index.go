@@ -1,5 +1,10 @@
 package tree
 
+import (
+	"math/bits"
+	"math/rand/v2"
+)
+
 const (
 	bucketSlots     = 12
 	bucketFill      = 9 // nodes per bucket on average before one more bucket is opened
@@ -10,7 +15,7 @@ const (
 // bucket fills a cache line. Its entries stand at its beginning, without gaps.
 type bucket struct {
 	ids [bucketSlots]NodeID
-	// tags are the top bytes of the path hashes: a lookup that finds no equal tag
+	// tags are the top bytes of the mixed hashes: a lookup that finds no equal tag
 	// needs not look at any node.
 	tags [bucketSlots]uint8
 	// overflow is 1 + the place of a further bucket among the spill buckets, or 0.
@@ -27,6 +32,9 @@ type bucketChunk [bucketsPerChunk]bucket
 // It does not shrink.
 type index struct {
 	chunks []*bucketChunk
+	// The secret. It decides in which bucket a node stands and nothing that anyone
+	// could see, so that members need not share it and must not publish it.
+	xor, mul uint64
 	// n is the number of buckets; mask is 2^k - 1 for the least k with n <= 2^k.
 	n, mask uint32
 	count   int
@@ -36,16 +44,26 @@ type index struct {
 	spillFree uint32 // 1 + the first free spill bucket, linked through overflow
 }
 
-func tagOf(h uint64) uint8 { return uint8(h >> 56) }
+// mix turns a path hash into the number whose low bits say in which bucket the
+// node stands and whose top byte is its tag. Path hashes are known to anyone,
+// and paths whose hashes agree in a few bits are easily found: without a secret
+// a client could fill one bucket.
+func (ix *index) mix(h uint64) uint64 {
+	hi, lo := bits.Mul64(h^ix.xor, ix.mul)
+	return finish(hi ^ lo)
+}
+
+func tagOf(m uint64) uint8 { return uint8(m >> 56) }
 
 func (ix *index) init() {
+	ix.xor, ix.mul = rand.Uint64(), rand.Uint64()|1
 	ix.chunks = []*bucketChunk{new(bucketChunk)}
 	ix.n = 1
 }
 
-// place returns the bucket that h belongs to.
-func (ix *index) place(h uint64) uint32 {
-	b := uint32(h) & ix.mask
+// place returns the bucket of a mixed hash.
+func (ix *index) place(m uint64) uint32 {
+	b := uint32(m) & ix.mask
 	if b >= ix.n {
 		b &= ix.mask >> 1
 	}
@@ -56,8 +74,12 @@ func (ix *index) primary(b uint32) *bucket {
 	return &ix.chunks[b>>bucketChunkBits][b&(bucketsPerChunk-1)]
 }
 
-// first returns the first bucket of h's chain.
-func (ix *index) first(h uint64) *bucket { return ix.primary(ix.place(h)) }
+// first returns the first bucket of a path hash's chain, and the tag to look
+// for.
+func (ix *index) first(h uint64) (*bucket, uint8) {
+	m := ix.mix(h)
+	return ix.primary(ix.place(m)), tagOf(m)
+}
 
 // next returns the bucket that follows b in its chain, or nil.
 func (ix *index) next(b *bucket) *bucket {
@@ -73,17 +95,11 @@ func (ix *index) spilled(i uint32) *bucket {
 
 // insert adds a node. nodes is where a split finds the hashes of others.
 func (ix *index) insert(h uint64, id NodeID, nodes *nodeStore) {
-	ix.put(ix.place(h), tagOf(h), id)
+	m := ix.mix(h)
+	ix.put(ix.place(m), tagOf(m), id)
 	ix.count++
 	if ix.count > int(ix.n)*bucketFill {
 		ix.split(nodes)
-	}
-}
-
-// reserve opens the buckets for n nodes at once. The index must be empty.
-func (ix *index) reserve(n int) {
-	for int(ix.n)*bucketFill < n {
-		ix.open()
 	}
 }
 
@@ -112,7 +128,7 @@ func (ix *index) remove(h uint64, id NodeID) {
 	gapAt := 0
 	lastLink := (*uint32)(nil)
 	link := (*uint32)(nil)
-	for bk := ix.first(h); bk != nil; bk = ix.next(bk) {
+	for bk, _ := ix.first(h); bk != nil; bk = ix.next(bk) {
 		last, lastLink = bk, link
 		link = &bk.overflow
 		if gap != nil {
@@ -140,9 +156,9 @@ func (ix *index) remove(h uint64, id NodeID) {
 	ix.count--
 }
 
-// open adds one empty bucket and returns it with the one whose entries it shares.
-func (ix *index) open() (from, to uint32) {
-	to = ix.n
+// open adds one empty bucket and returns the one whose entries it shares.
+func (ix *index) open() (from uint32) {
+	to := ix.n
 	if to > ix.mask {
 		ix.mask = ix.mask<<1 | 1
 	}
@@ -150,12 +166,12 @@ func (ix *index) open() (from, to uint32) {
 		ix.chunks = append(ix.chunks, new(bucketChunk))
 	}
 	ix.n++
-	return to & (ix.mask >> 1), to
+	return to & (ix.mask >> 1)
 }
 
 // split opens one more bucket and moves its share of entries there.
 func (ix *index) split(nodes *nodeStore) {
-	from, to := ix.open()
+	from := ix.open()
 	var few [4 * bucketSlots]NodeID
 	all := few[:0]
 	bk := ix.primary(from)
@@ -175,12 +191,8 @@ func (ix *index) split(nodes *nodeStore) {
 	}
 	*bk = bucket{}
 	for _, id := range all {
-		h := nodes.get(id).pathHash
-		if uint32(h)&ix.mask == to {
-			ix.put(to, tagOf(h), id)
-		} else {
-			ix.put(from, tagOf(h), id)
-		}
+		m := ix.mix(nodes.get(id).pathHash)
+		ix.put(ix.place(m), tagOf(m), id)
 	}
 }
 

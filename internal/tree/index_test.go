@@ -32,10 +32,10 @@ func (x *indexed) remove(id NodeID) {
 }
 
 func (x *indexed) find(h uint64, id NodeID) bool {
-	for b := x.ix.first(h); b != nil; b = x.ix.next(b) {
+	for b, tag := x.ix.first(h); b != nil; b = x.ix.next(b) {
 		for i, v := range b.ids {
 			if v == id {
-				return b.tags[i] == tagOf(h)
+				return b.tags[i] == tag
 			}
 		}
 	}
@@ -61,7 +61,7 @@ func (x *indexed) invariants(t *testing.T) {
 					continue
 				}
 				entries++
-				if gap || x.ix.place(x.nodes.get(id).pathHash) != i {
+				if gap || x.ix.place(x.ix.mix(x.nodes.get(id).pathHash)) != i {
 					t.Fatalf("node %d stands behind a gap or in the wrong bucket", id)
 				}
 			}
@@ -82,7 +82,8 @@ func TestIndex(t *testing.T) {
 	for name, hash := range map[string]func(*rand.Rand) uint64{
 		"spread":    (*rand.Rand).Uint64,
 		"few":       func(r *rand.Rand) uint64 { return finish(uint64(r.IntN(50))) }, // chains of equal hashes
-		"same tags": func(r *rand.Rand) uint64 { return uint64(r.Uint32()) },
+		"low bits":  func(r *rand.Rand) uint64 { return uint64(r.Uint32()) },
+		"high bits": func(r *rand.Rand) uint64 { return uint64(r.Uint32()) << 32 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(5, 5))
@@ -111,6 +112,17 @@ func TestIndex(t *testing.T) {
 			}
 			x.invariants(t)
 		})
+	}
+}
+
+// Hashes that agree in most of their bits don't crowd in few buckets.
+func TestIndexSpreads(t *testing.T) {
+	x := newIndexed()
+	for i := range uint64(50_000) {
+		x.add(1 + i<<40)
+	}
+	if x.ix.spillN > x.ix.n/2 {
+		t.Errorf("%d spill buckets beside %d buckets", x.ix.spillN, x.ix.n)
 	}
 }
 

@@ -133,8 +133,7 @@ func (t *Tree) Find(path string) NodeID {
 		h = childHash(h, rest[:i])
 		rest = rest[i+1:]
 	}
-	tag := tagOf(h)
-	for b := t.index.first(h); b != nil; b = t.index.next(b) {
+	for b, tag := t.index.first(h); b != nil; b = t.index.next(b) {
 		for i, id := range b.ids {
 			if id == None {
 				return None
@@ -172,8 +171,7 @@ func (t *Tree) FindChild(parent NodeID, name string) NodeID {
 }
 
 func (t *Tree) findChild(parent NodeID, name string, h uint64) NodeID {
-	tag := tagOf(h)
-	for b := t.index.first(h); b != nil; b = t.index.next(b) {
+	for b, tag := t.index.first(h); b != nil; b = t.index.next(b) {
 		for i, id := range b.ids {
 			if id == None {
 				return None
