@@ -3,6 +3,7 @@
 package conformance
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -15,12 +16,46 @@ import (
 // target is the server under test.
 var target ensemble.Target
 
-// shared is the ensemble that every test without faults uses; it is started by
-// the first test that asks.
-var shared struct {
+// lazyEnsemble is an ensemble that is started by the first test that asks, and
+// ended by TestMain.
+type lazyEnsemble struct {
 	once sync.Once
 	e    *ensemble.Ensemble
 	err  error
+}
+
+var (
+	// shared is for tests without faults: they keep to paths of their own and do
+	// nothing to its members.
+	shared lazyEnsemble
+	// abused is for tests that kill and pause members, one test at a time.
+	abused lazyEnsemble
+)
+
+func (l *lazyEnsemble) get(t *testing.T) *ensemble.Ensemble {
+	t.Helper()
+	l.once.Do(func() {
+		if l.e, l.err = ensemble.New(target); l.err == nil {
+			l.err = l.e.StartAll()
+		}
+	})
+	if l.err != nil {
+		t.Fatalf("start an ensemble: %v", l.err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the members' last lines:\n%s", l.e.LogTails(20))
+		}
+	})
+	return l.e
+}
+
+// close ends the ensemble; after a failure it may keep its files.
+func (l *lazyEnsemble) close(failed bool) error {
+	if l.e == nil {
+		return nil
+	}
+	return l.e.Close(failed && os.Getenv("CONFORMANCE_KEEP") != "")
 }
 
 // scratch holds what is compiled for this run.
@@ -45,58 +80,32 @@ func run(m *testing.M) (code int, err error) {
 	}
 	defer os.RemoveAll(scratch)
 	code = m.Run()
-	if shared.e != nil {
-		keep := code != 0 && os.Getenv("CONFORMANCE_KEEP") != ""
-		if err := shared.e.Close(keep); err != nil {
-			return 1, err
-		}
+	failed := code != 0
+	if err := errors.Join(shared.close(failed), abused.close(failed)); err != nil {
+		return 1, err
 	}
 	return code, nil
 }
 
-// sharedEnsemble returns the running ensemble that tests share. Tests keep to
-// paths of their own and do nothing to its members.
+// sharedEnsemble returns the running ensemble that tests without faults share.
 func sharedEnsemble(t *testing.T) *ensemble.Ensemble {
 	t.Helper()
-	shared.once.Do(func() {
-		if shared.e, shared.err = ensemble.New(target); shared.err == nil {
-			shared.err = shared.e.StartAll()
-		}
-	})
-	if shared.err != nil {
-		t.Fatalf("start the shared ensemble: %v", shared.err)
-	}
-	logTailsOnFailure(t, shared.e)
-	return shared.e
+	return shared.get(t)
 }
 
-// ownEnsemble starts an ensemble that only this test uses, for tests that kill
-// and pause members.
-func ownEnsemble(t *testing.T) *ensemble.Ensemble {
+// faultyEnsemble returns an ensemble whose members the test may kill and pause.
+// All of them serve now, and are made to serve again when the test ends.
+func faultyEnsemble(t *testing.T) *ensemble.Ensemble {
 	t.Helper()
-	e, err := ensemble.New(target)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		keep := t.Failed() && os.Getenv("CONFORMANCE_KEEP") != ""
-		if err := e.Close(keep); err != nil {
-			t.Error(err)
+	e := abused.get(t)
+	restore := func() {
+		if err := e.StartAll(); err != nil {
+			t.Fatalf("make every member serve again: %v", err)
 		}
-	})
-	if err := e.StartAll(); err != nil {
-		t.Fatalf("start an ensemble: %v", err)
 	}
-	logTailsOnFailure(t, e)
+	restore()
+	t.Cleanup(restore)
 	return e
-}
-
-func logTailsOnFailure(t *testing.T, e *ensemble.Ensemble) {
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("the members' last lines:\n%s", e.LogTails(20))
-		}
-	})
 }
 
 // conclaveOnly skips a test that ZooKeeper itself does not pass, or would not

@@ -50,3 +50,13 @@ func (m *Member) Role() (string, error) {
 	}
 	return ParseMntr(answer)["server_state"], nil
 }
+
+// ParseMode returns what srvr says behind "Mode: ", or nothing.
+func ParseMode(srvr string) string {
+	for line := range strings.Lines(srvr) {
+		if mode, ok := strings.CutPrefix(line, "Mode: "); ok {
+			return strings.TrimSpace(mode)
+		}
+	}
+	return ""
+}

@@ -182,3 +182,6 @@ func (r Reply) Event() (Event, error) {
 	e := Event{d.Int(), d.Int(), d.String()}
 	return e, d.Done()
 }
+
+// NextXid is the transaction number that the next Send will use.
+func (c *Conn) NextXid() int32 { return c.xid + 1 }
