@@ -3,22 +3,46 @@
 package conformance
 
 import (
+	"fmt"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 )
 
-// TestCClient is the C client, in its multi-threaded form.
-func TestCClient(t *testing.T) {
+// cClient compiles the C program, once.
+var cClient = sync.OnceValues(func() (string, error) {
 	sources, err := filepath.Glob("c/*.c")
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
 	binary := filepath.Join(scratch, "c-client")
 	args := append([]string{"-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread", "-DTHREADED", "-o", binary}, sources...)
 	if out, err := exec.Command("gcc", append(args, "-lzookeeper_mt")...).CombinedOutput(); err != nil {
-		t.Fatalf("gcc (run test/conformance/setup.sh first): %v\n%s", err, out)
+		return "", fmt.Errorf("gcc (run test/conformance/setup.sh first): %w\n%s", err, out)
 	}
-	program{path: binary, timeout: 3 * time.Minute}.run(t, sharedEnsemble(t))
+	return binary, nil
+})
+
+// cProgram runs the C program with the arguments.
+func cProgram(t *testing.T, args ...string) program {
+	t.Helper()
+	binary, err := cClient()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return program{path: binary, args: args, timeout: 3 * time.Minute}
+}
+
+// TestCClient is the C client, in its multi-threaded form.
+func TestCClient(t *testing.T) {
+	p := cProgram(t)
+	p.run(t, sharedEnsemble(t))
+}
+
+// TestFaultC is the C client while members are killed and paused.
+func TestFaultC(t *testing.T) {
+	p := cProgram(t, "faults")
+	p.run(t, faultyEnsemble(t))
 }

@@ -82,3 +82,9 @@ func TestCurator(t *testing.T) {
 	)
 	p.run(t, sharedEnsemble(t))
 }
+
+// TestFaultJava is Java's client and Curator while members are killed and paused.
+func TestFaultJava(t *testing.T) {
+	p := javaProgram(t, 5*time.Minute, 1, "FaultTests")
+	p.run(t, faultyEnsemble(t))
+}

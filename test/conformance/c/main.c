@@ -1,4 +1,5 @@
-/* Runs the tests and prints a line for each: see program_test.go. */
+/* Runs the tests and prints a line for each: see program_test.go. With the
+ * argument "faults" it runs those that kill and pause members. */
 #define _GNU_SOURCE
 #include "suite.h"
 
@@ -277,7 +278,32 @@ static void on_alarm(int signal) {
     _exit(1);
 }
 
-int main(void) {
+static double seconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec + now.tv_nsec / 1e9;
+}
+
+static void run_test(const struct test *t) {
+    static double start; /* not a local variable, because of longjmp */
+    test_name = t->name;
+    start = seconds();
+    alarm(TEST_SECONDS);
+    if (setjmp(test_end) == 0) {
+        t->run();
+        printf("PASS %s: %.1f s\n", test_name, seconds() - start);
+    } else {
+        printf("FAIL %s: %s\n", test_name, failure);
+    }
+    clean_up();
+    alarm(0);
+}
+
+int main(int argc, char **argv) {
+    if (argc > 2 || (argc == 2 && strcmp(argv[1], "faults") != 0)) {
+        fprintf(stderr, "usage: %s [faults]\n", argv[0]);
+        return 2;
+    }
     regex_t only;
     const char *pattern = getenv("ONLY");
     if (regcomp(&only, pattern != NULL && *pattern != 0 ? pattern : ".", REG_EXTENDED | REG_NOSUB) != 0) {
@@ -287,27 +313,16 @@ int main(void) {
     setvbuf(stdout, NULL, _IOLBF, 0);
     signal(SIGALRM, on_alarm);
     zoo_set_debug_level(ZOO_LOG_LEVEL_WARN);
-    const struct test *suites[] = {operation_tests, watch_tests, session_tests};
+    const struct test *calm[] = {operation_tests, watch_tests, session_tests, NULL};
+    const struct test *faults[] = {fault_tests, NULL};
     int count = 0;
-    for (size_t i = 0; i < sizeof suites / sizeof suites[0]; i++) {
-        for (const struct test *t = suites[i]; t->name != NULL; t++) {
+    for (const struct test **suite = argc > 1 ? faults : calm; *suite != NULL; suite++) {
+        for (const struct test *t = *suite; t->name != NULL; t++) {
             if (regexec(&only, t->name, 0, NULL, 0) != 0) {
                 continue;
             }
             count++;
-            test_name = t->name;
-            struct timespec start, now;
-            clock_gettime(CLOCK_MONOTONIC, &start);
-            alarm(TEST_SECONDS);
-            if (setjmp(test_end) == 0) {
-                t->run();
-                clock_gettime(CLOCK_MONOTONIC, &now);
-                printf("PASS %s: %.1f s\n", t->name, now.tv_sec - start.tv_sec + (now.tv_nsec - start.tv_nsec) / 1e9);
-            } else {
-                printf("FAIL %s: %s\n", t->name, failure);
-            }
-            clean_up();
-            alarm(0);
+            run_test(t);
         }
     }
     printf("DONE %d\n", count);

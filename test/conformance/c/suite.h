@@ -80,5 +80,6 @@ struct test {
 extern const struct test operation_tests[];
 extern const struct test watch_tests[];
 extern const struct test session_tests[];
+extern const struct test fault_tests[];
 
 #endif
