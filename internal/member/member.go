@@ -216,13 +216,16 @@ func (m *Member) handOver(ctx context.Context, n *replica.Node) {
 		m.log.Warn("leadership could not be handed over; the others will elect a leader", "error", err)
 		return
 	}
+	// Raft gives a transfer up after an election timeout.
+	ctx, cancel := context.WithTimeout(ctx, 2*m.cfg.Election)
+	defer cancel()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for n.Role().IsLeader || n.Role().Leader == 0 {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			m.log.Warn("leadership was not taken over in time; the others will elect a leader", "within", drainTime)
+			m.log.Warn("leadership was not taken over in time; the others will elect a leader", "within", 2*m.cfg.Election)
 			return
 		}
 	}
