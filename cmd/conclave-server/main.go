@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"net/http/pprof"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -34,6 +36,7 @@ func main() {
 type flags struct {
 	config, dataDir, listen string
 	logLevel, logFormat     string
+	pprof                   string
 }
 
 func command() *cobra.Command {
@@ -62,6 +65,7 @@ With --data-dir alone it is an ensemble of one.`,
 	cmd.Flags().StringVar(&f.dataDir, "data-dir", "", "run an ensemble of one with its data here")
 	cmd.Flags().StringVar(&f.listen, "listen", "", "with --data-dir, where clients connect (default 127.0.0.1:2181)")
 	cmd.Flags().StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
+	cmd.Flags().StringVar(&f.pprof, "pprof", "", "serve Go's profiles at this address, for whoever looks into speed or memory")
 	cmd.Flags().StringVar(&f.logFormat, "log-format", "text", "text or json")
 	return cmd
 }
@@ -77,6 +81,10 @@ func run(f flags) error {
 	}
 	if len(warnings) > 0 {
 		log.Warn("configuration: " + strings.Join(warnings, "; "))
+	}
+	if f.pprof != "" {
+		h := admin.StartHTTP(log, "profiles", f.pprof, 0, profiles())
+		defer h.Stop(context.Background())
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
@@ -132,6 +140,16 @@ func logger(f flags) (*slog.Logger, error) {
 		return slog.New(slog.NewJSONHandler(os.Stderr, opts)), nil
 	}
 	return nil, fmt.Errorf("--log-format %q: it is text or json", f.logFormat)
+}
+
+// profiles serves net/http/pprof.
+func profiles() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	return mux
 }
 
 // buildVersion names the build; its time is that of the commit it was made of,

@@ -87,6 +87,7 @@ func Start(opt Options) (*Member, error) {
 		m.close()
 		return nil, err
 	}
+	m.work.Go(func() { tuneMemory(m.stop) })
 	m.work.Go(func() { m.server.Run(m.stop) })
 	m.work.Go(func() {
 		if err := m.server.Serve(m.clientListener); err != nil {
