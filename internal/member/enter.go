@@ -78,7 +78,7 @@ func (m *Member) openNode() (*replica.Node, error) {
 			return nil, fmt.Errorf("snapshot of index %d: membership: %w", meta.Index, err)
 		}
 	}
-	log, rec, err := m.dir.OpenLog(storage.Options{})
+	log, rec, err := m.dir.OpenLog(storage.Options{SegmentSize: m.opt.SegmentSize})
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +98,7 @@ func (m *Member) openNode() (*replica.Node, error) {
 		ID: m.dir.Identity.Get().MemberID, Log: log, Snapshots: snaps, App: m.app(), Transport: m.sender(),
 		Tick: m.cfg.Heartbeat, ElectionTicks: int(m.cfg.Election / m.cfg.Heartbeat), ProbeInterval: m.probeInterval(),
 		SnapshotEntries: uint64(m.cfg.SnapCount), SnapshotBytes: snapshotBytes(m.cfg.SnapSizeLimit), KeepSnapshots: m.cfg.SnapRetainCount,
-		SlowFsync: m.cfg.FsyncWarning,
+		KeepEntries: m.opt.KeepEntries, SlowFsync: m.cfg.FsyncWarning,
 		ClusterID: m.dir.Identity.Get().ClusterID, PeerAddr: m.peerAddr, Now: m.now, WallMillis: wallMillis,
 		Metrics: m.metrics, Logger: m.log, Fail: m.fail,
 	}, meta, cs, machine.Members())

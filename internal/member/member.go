@@ -31,6 +31,11 @@ type Options struct {
 	Logger     *slog.Logger
 	// FS is the disk; nil for the operating system's. Tests break it.
 	FS vfs.FS
+	// SegmentSize is that of the log's files in bytes, and KeepEntries how many
+	// entries stay in the log behind a snapshot; 0 for what is good in
+	// production. Tests make them small, so that files come and go often.
+	SegmentSize int64
+	KeepEntries uint64
 }
 
 // Member is one member of an ensemble, running.
@@ -133,7 +138,7 @@ func (m *Member) open() error {
 		MaxBuffer: m.cfg.MaxBuffer, MaxConnsPerIP: m.cfg.MaxClientCnxns, MaxConns: m.cfg.MaxCnxns,
 		MaxUnsent: m.cfg.MaxUnsentBytes, MaxOutstanding: m.cfg.MaxOutstandingPerSession,
 		GlobalOutstanding: m.cfg.GlobalOutstandingLimit,
-		SkipACL: m.cfg.SkipACL, EnforceQuota: m.cfg.EnforceQuota, ExtendedTypes: m.cfg.ExtendedTypesEnabled,
+		SkipACL:           m.cfg.SkipACL, EnforceQuota: m.cfg.EnforceQuota, ExtendedTypes: m.cfg.ExtendedTypesEnabled,
 		ReconfigEnabled: false, SuperDigest: m.cfg.SuperDigest, DigestAlg: m.cfg.DigestAlg,
 		ContainerInterval: m.cfg.Container.CheckInterval, ContainerPerMinute: m.cfg.Container.MaxPerMinute,
 		ContainerNeverUsed: m.cfg.Container.MaxNeverUsed, QuorumLease: 3,

@@ -76,6 +76,9 @@ type Config struct {
 	// operations' entries and bytes of log since the last.
 	SnapshotEntries uint64
 	SnapshotBytes   int64
+	// KeepEntries is how much log stays behind a snapshot, so that a member
+	// that is a little behind catches up from the log; 0 for defaultKeepEntries.
+	KeepEntries uint64
 	// KeepSnapshots is how many snapshots stay on disk.
 	KeepSnapshots int
 	// SlowFsync is the duration from which on a sync of the log is worth a
@@ -177,6 +180,9 @@ func NewNode(cfg Config, meta storage.SnapshotMeta, confState *raftpb.ConfState,
 		cfg: cfg, wake: make(chan struct{}, 1), stop: make(chan struct{}),
 		membersCh: make(chan struct{}),
 		confState: confState, members: members.List,
+	}
+	if n.cfg.KeepEntries == 0 {
+		n.cfg.KeepEntries = defaultKeepEntries
 	}
 	n.outbox = NewOutbox(n.notify)
 	n.logs.init()

@@ -24,9 +24,8 @@ func unmarshalConfState(b []byte, cs *raftpb.ConfState) error {
 	return nil
 }
 
-// keepEntries is how much log stays behind a snapshot, so that a member that
-// is a little behind catches up from the log.
-const keepEntries = 2000
+// defaultKeepEntries is Config.KeepEntries where none are given.
+const defaultKeepEntries = 2000
 
 // snapshotStep is how much of a snapshot is encoded at a time while nothing is
 // applied, in bytes.
@@ -81,8 +80,9 @@ func (n *Node) writeSnapshot(snap *statemachine.Snapshot, confState []byte) erro
 	n.cfg.Metrics.SnapshotWrite.Observe(n.cfg.Now() - start)
 	n.cfg.Metrics.SnapshotBytes.Set(size)
 	n.cfg.Logger.Info("snapshot written", "index", meta.Index, "zxid", fmt.Sprintf("%#x", meta.Zxid), "bytes", size, "took", n.cfg.Now()-start)
-	if first, _ := n.cfg.Log.FirstIndex(); meta.Index > keepEntries && meta.Index-keepEntries >= first {
-		if err := n.cfg.Log.Compact(meta.Index - keepEntries); err != nil {
+	keep := n.cfg.KeepEntries
+	if first, _ := n.cfg.Log.FirstIndex(); meta.Index > keep && meta.Index-keep >= first {
+		if err := n.cfg.Log.Compact(meta.Index - keep); err != nil {
 			return err
 		}
 	}
