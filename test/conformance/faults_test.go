@@ -295,6 +295,11 @@ func TestFaultAllRestarted(t *testing.T) {
 			p := goRoot(t, c)
 			h := hold(t, c, p+"/eph")
 			w := startWriter(t, goConnect(t, ensemble.MaxSessionTimeout, e.Addrs()...), p+"/w")
+			// What a session wrote stays when the session has ended before the restart.
+			ended := goConnect(t, longSession, e.Addrs()...)
+			ended.create(p + "/by-an-ended-session")
+			ended.createEphemeral(p + "/eph-of-an-ended-session")
+			ended.Close()
 			w.progress(t)
 			for _, m := range e.Members {
 				if how == "killed" {
@@ -305,6 +310,11 @@ func TestFaultAllRestarted(t *testing.T) {
 			}
 			act(t, e.StartAll())
 			h.verify(t)
+			for n, want := range map[string]bool{"/by-an-ended-session": true, "/eph-of-an-ended-session": false} {
+				if ok, _, err := c.Exists(p + n); err != nil || ok != want {
+					t.Errorf("%s after the restart: %v, %v; want %v", n, ok, err, want)
+				}
+			}
 			w.progress(t)
 			w.verify(t, e)
 		})

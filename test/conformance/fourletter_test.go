@@ -124,6 +124,8 @@ func TestMntrCounts(t *testing.T) {
 	if n := count("watch_count") - watches; n != 3 {
 		t.Errorf("zk_watch_count rose by %d, want 3", n)
 	}
+	s.ok(wire.OpAddWatch, wire.PathIntBody(p, 0))
+	s.ok(wire.OpAddWatch, wire.PathIntBody(p+"/not-there", 1))
 	s.end()
 	if n := count("watch_count") - watches; n != 0 {
 		t.Errorf("zk_watch_count is %d above what it was, after the session has closed", n)

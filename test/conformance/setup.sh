@@ -8,7 +8,8 @@
 set -eu
 
 packages="zookeeper zookeeper-bin libzookeeper-java libzookeeper-mt-dev
-libcurator-client-java libcurator-framework-java libcurator-recipes-java"
+libcurator-client-java libcurator-framework-java libcurator-recipes-java
+libslf4j-java libservlet-api-java"
 
 installed() {
     # The state must be "installed": a removed package that kept its

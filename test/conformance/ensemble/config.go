@@ -13,6 +13,7 @@ const (
 	clientPort   = 2181
 	peerPort     = 2888
 	electionPort = 3888
+	adminPort    = 8080
 )
 
 // What the tests may rely on.
@@ -44,7 +45,7 @@ var settings = []string{
 	"4lw.commands.whitelist=*",
 	"extendedTypesEnabled=true",
 	"enforceQuota=true",
-	"admin.enableServer=false",
+	fmt.Sprintf("admin.serverPort=%d", adminPort),
 	"DigestAuthenticationProvider.superDigest=super:D/InIHSb7yEEbrWz8b9l71RjZJU=",
 	containerCheckKey + "=" + containerCheckMillis,
 	// ZooKeeper preallocates 64 MB for every log file (the unit is KB).
@@ -58,7 +59,7 @@ func writeConfig(dir string, id int, hosts []string) (string, error) {
 	if err := os.MkdirAll(data, 0o755); err != nil {
 		return "", err
 	}
-	lines := append([]string{"dataDir=" + data}, settings...)
+	lines := append([]string{"dataDir=" + data, "admin.serverAddress=" + hosts[id-1]}, settings...)
 	for i, host := range hosts {
 		lines = append(lines, fmt.Sprintf("server.%d=%s:%d:%d:participant;%s:%d", i+1, host, peerPort, electionPort, host, clientPort))
 	}

@@ -76,7 +76,7 @@ func freeHosts() ([]string, error) {
 }
 
 func unused(host string) bool {
-	for _, port := range []int{clientPort, peerPort, electionPort} {
+	for _, port := range []int{clientPort, peerPort, electionPort, adminPort} {
 		l, err := net.Listen("tcp", fmt.Sprintf("%s:%d", host, port))
 		if err != nil {
 			return false

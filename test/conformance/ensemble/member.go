@@ -30,6 +30,9 @@ type Member struct {
 // Addr is the member's client address, host:port.
 func (m *Member) Addr() string { return fmt.Sprintf("%s:%d", m.host, clientPort) }
 
+// AdminURL is where the member answers commands over HTTP.
+func (m *Member) AdminURL() string { return fmt.Sprintf("http://%s:%d/commands", m.host, adminPort) }
+
 // LogPath is the file that collects what the member prints, across restarts.
 func (m *Member) LogPath() string { return filepath.Join(m.dir, "log") }
 

@@ -30,10 +30,12 @@ func TargetFromEnv() (Target, error) {
 }
 
 // zookeeperJar is where Debian's libzookeeper-java puts it; its manifest names
-// the jars it needs, except for one that prints the log.
+// the jars it needs, except for one that prints the log and one that its HTTP
+// server needs.
 const (
 	zookeeperJar = "/usr/share/java/zookeeper.jar"
 	slf4jSimple  = "/usr/share/java/slf4j-simple.jar"
+	servletAPI   = "/usr/share/java/servlet-api.jar"
 )
 
 // command returns the program and arguments that start one member with the
@@ -67,7 +69,7 @@ func (t Target) command(cfg string) (path string, args []string, err error) {
 			fmt.Sprintf("-D%s=%s", containerCheckKey, containerCheckMillis),
 			"-Dorg.slf4j.simpleLogger.showDateTime=true",
 			"-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
-			"-cp", strings.Join([]string{zookeeperJar, slf4jSimple}, ":"),
+			"-cp", strings.Join([]string{zookeeperJar, slf4jSimple, servletAPI}, ":"),
 			"org.apache.zookeeper.server.quorum.QuorumPeerMain", cfg,
 		}, nil
 	}
