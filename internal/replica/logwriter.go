@@ -62,8 +62,6 @@ func (n *Node) writeOnce(tasks []task) {
 	if len(peers) > 0 {
 		n.cfg.Transport.Send(peers)
 	}
-	// The loop is woken even for nothing: it may hold operations back until
-	// the log writer is free.
 	n.stepAll(own)
 	if n.logs.waiting() == 0 {
 		// The next segment is made while nobody waits for the disk.

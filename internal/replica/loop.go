@@ -77,6 +77,10 @@ func (n *Node) passTime(now time.Duration) {
 	}
 }
 
+// maxForwarded is how many batches a follower has on their way to the leader.
+// One is applied while the next is written: with more, batches only get smaller.
+const maxForwarded = 2
+
 // rewind makes everything in the outbox go out again, in order.
 func (n *Node) rewind() {
 	n.given = 0
@@ -107,6 +111,10 @@ func (n *Node) sendOperations(now time.Duration, forwards, leaderOps [][]byte) {
 	if n.given == 0 {
 		n.progressAt = now
 	}
+	if n.given >= maxForwarded {
+		// What queues up until one of them has come back is the next batch.
+		return
+	}
 	full := false
 	sent := n.given
 	n.given = n.outbox.Take(n.given, func(ops []byte) {
@@ -121,10 +129,9 @@ func (n *Node) sendOperations(now time.Duration, forwards, leaderOps [][]byte) {
 }
 
 func (n *Node) propose(now time.Duration, forwards, leaderOps [][]byte) {
-	if (n.logs.waiting() > 0 || now < n.holdUntil) && n.heldForwards(forwards, leaderOps) {
-		// The disk is busy and more waits for it already: what queues up
-		// meanwhile is the next entry, and the log writer's answer wakes the
-		// loop. Or raft has just refused a proposal: it is asked again later.
+	if (!n.logs.idle() || now < n.holdUntil) && n.heldForwards(forwards, leaderOps) {
+		// The disk is busy: what queues up meanwhile is the next entry, and the
+		// log writer wakes the loop when it is idle. Or raft has just refused a proposal: it is asked again later.
 		return
 	}
 	var entry []byte

@@ -222,8 +222,8 @@ func (n *Node) Outbox() *Outbox { return n.outbox }
 // Start runs the member's goroutines until Stop.
 func (n *Node) Start() {
 	n.work.Go(n.runLoop)
-	n.work.Go(func() { n.logs.run(n.writeOnce) })
-	n.work.Go(func() { n.apply.run(n.applyOnce) })
+	n.work.Go(func() { n.logs.run(n.writeOnce, n.notify) })
+	n.work.Go(func() { n.apply.run(n.applyOnce, func() {}) })
 }
 
 // Stop ends the member's goroutines and waits for them. What is being written

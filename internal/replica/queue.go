@@ -22,6 +22,7 @@ type workQueue struct {
 	mu     sync.Mutex
 	cond   sync.Cond
 	tasks  []task
+	busy   bool // tasks that were taken are being worked on
 	closed bool
 }
 
@@ -41,6 +42,13 @@ func (q *workQueue) waiting() int {
 	return len(q.tasks)
 }
 
+// idle reports whether nothing waits and nothing is being worked on.
+func (q *workQueue) idle() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.tasks) == 0 && !q.busy
+}
+
 // take returns everything that waits, and reuses into's memory for what comes
 // next.
 func (q *workQueue) take(into []task) []task {
@@ -48,11 +56,13 @@ func (q *workQueue) take(into []task) []task {
 	defer q.mu.Unlock()
 	out := q.tasks
 	q.tasks = into[:0]
+	q.busy = len(out) > 0
 	return out
 }
 
-// run calls f with whatever has queued up, until close.
-func (q *workQueue) run(f func([]task)) {
+// run calls f with whatever has queued up, until close; done after each f,
+// when the queue may be idle.
+func (q *workQueue) run(f func([]task), done func()) {
 	var spare []task
 	for {
 		q.mu.Lock()
@@ -68,6 +78,10 @@ func (q *workQueue) run(f func([]task)) {
 		f(tasks)
 		clear(tasks)
 		spare = tasks
+		q.mu.Lock()
+		q.busy = false
+		q.mu.Unlock()
+		done()
 	}
 }
 
