@@ -72,9 +72,15 @@ func (n *Node) passTime(now time.Duration) {
 		}
 	}
 	if now-n.lastProbe >= n.cfg.ProbeInterval {
-		n.lastProbe = now
-		n.rn.ReadIndex(probeContext(now))
+		n.probe(now)
 	}
+}
+
+// probe asks whether the leader has a quorum. A new leader answers once it has
+// committed an entry of its own term.
+func (n *Node) probe(now time.Duration) {
+	n.lastProbe = now
+	n.rn.ReadIndex(probeContext(now))
 }
 
 // maxForwarded is how many batches a follower has on their way to the leader.
@@ -216,6 +222,9 @@ func (n *Node) noteRole(rd raft.Ready) {
 		// Whatever the last leader was given may be lost with it.
 		n.rewind()
 		n.campaignAt = 0
+		// Until it knows that this leader has a quorum the member vouches for
+		// nobody's session: it asks now, not when the next probe is due.
+		n.probe(n.cfg.Now())
 	}
 	n.role = role
 	n.term.Store(role.Term)
