@@ -16,7 +16,7 @@ func CheckACL(acl []jute.ACL, perm jute.Perm, ids []jute.ID) bool {
 		return true
 	}
 	for i := range acl {
-		if acl[i].Perms&perm != 0 && acl[i].ID.Scheme == "world" && acl[i].ID.ID == "anyone" {
+		if acl[i].Perms&perm != 0 && isAnyone(acl[i].ID) {
 			return true
 		}
 	}
@@ -60,14 +60,13 @@ func matchIP(id, expr string) bool {
 	return err == nil && p.Contains(addr)
 }
 
+// parseIPExpr reads what an ACL says of addresses: one of them, and how many of
+// its bits count.
 func parseIPExpr(expr string) (netip.Addr, int, bool) {
 	base, mask, masked := strings.Cut(expr, "/")
-	addr, err := netip.ParseAddr(base)
-	if err != nil || addr.Zone() != "" {
-		return netip.Addr{}, 0, false
-	}
-	if !masked {
-		return addr, addr.BitLen(), true
+	addr, ok := parseIP(base)
+	if !ok || !masked {
+		return addr, addr.BitLen(), ok
 	}
 	bits, err := strconv.Atoi(mask)
 	if err != nil || bits < 0 || bits > addr.BitLen() {
@@ -76,12 +75,32 @@ func parseIPExpr(expr string) (netip.Addr, int, bool) {
 	return addr, bits, true
 }
 
+// parseIP reads an address. Of IPv4 it takes what ZooKeeper takes: four numbers
+// as Java reads them, leading zeros and all ("010" is ten, not eight). IPv6
+// came to ZooKeeper with ZOOKEEPER-4240, after 3.9.
+func parseIP(s string) (netip.Addr, bool) {
+	if strings.IndexByte(s, ':') >= 0 {
+		addr, err := netip.ParseAddr(s)
+		return addr, err == nil && addr.Zone() == ""
+	}
+	var b [4]byte
+	for i := range b {
+		part, rest, more := strings.Cut(s, ".")
+		v, err := strconv.ParseInt(part, 10, 32)
+		if err != nil || v < 0 || v > 255 || more != (i < 3) {
+			return netip.Addr{}, false
+		}
+		b[i], s = byte(v), rest
+	}
+	return netip.AddrFrom4(b), true
+}
+
 func validID(id jute.ID) bool {
 	switch id.Scheme {
 	case "digest":
-		// user:hash, and nothing that would make a third part.
-		user, hash, ok := strings.Cut(id.ID, ":")
-		return ok && hash != "" && !strings.Contains(hash, ":") && user+hash != ""
+		// user:hash. Java's split, by which ZooKeeper counts the parts, drops
+		// empty ones at the end.
+		return strings.Count(strings.TrimRight(id.ID, ":"), ":") == 1
 	case "ip":
 		_, _, ok := parseIPExpr(id.ID)
 		return ok
@@ -89,44 +108,43 @@ func validID(id jute.ID) bool {
 	return false
 }
 
-// FixupACL turns the ACL of a request into the one that is stored: duplicates
-// go, scheme auth becomes the identities that the caller has proven, and
-// anything that no provider knows is InvalidACL. The result shares no memory
-// with its arguments' slices, but strings may still be views.
+// maxExpanded bounds what the auth entries of one ACL become, in bytes. Nobody
+// could read a longer ACL (jute.maxbuffer), and without a bound a request of
+// a megabyte would make gigabytes of it.
+const maxExpanded = 1 << 20
+
+// FixupACL turns the ACL of a request into the one that is stored: repeated
+// entries go, scheme auth becomes the identities that the caller has proven,
+// and anything that no provider knows is InvalidACL. As in ZooKeeper, what auth
+// becomes may repeat another entry. Neither slices nor strings of the result
+// are its own.
 func FixupACL(acl []jute.ACL, ids []jute.ID) ([]jute.ACL, jute.ErrCode) {
-	if len(acl) == 0 {
-		return nil, jute.ErrInvalidACL
-	}
-	if len(acl) == 1 && acl[0].ID.Scheme == "world" && acl[0].ID.ID == "anyone" {
+	if len(acl) == 1 && isAnyone(acl[0].ID) {
 		return acl, jute.OK
 	}
 	out := make([]jute.ACL, 0, len(acl))
-	add := func(a jute.ACL) {
-		if !slices.Contains(out, a) {
-			out = append(out, a)
-		}
-	}
-	for _, a := range acl {
+	repeats := repeatFinder(acl)
+	expanded := 0
+	for i, a := range acl {
 		switch {
-		case a.ID.Scheme == "world" && a.ID.ID == "anyone":
-			add(a)
+		case repeats(i):
+		case isAnyone(a.ID):
+			out = append(out, a)
 		case a.ID.Scheme == "auth":
-			found := false
+			known := len(out)
 			for _, id := range ids {
-				// An address is no authentication: ZooKeeper's ip provider
-				// says of itself that it does not authenticate.
-				if id.Scheme == "digest" || id.Scheme == "super" {
-					found = true
-				}
+				// An address is no authentication, and super is nobody's name:
+				// ZooKeeper has no provider for it.
 				if id.Scheme == "digest" {
-					add(jute.ACL{Perms: a.Perms, ID: id})
+					out = append(out, jute.ACL{Perms: a.Perms, ID: id})
+					expanded += len(id.Scheme) + len(id.ID)
 				}
 			}
-			if !found {
+			if len(out) == known || expanded > maxExpanded {
 				return nil, jute.ErrInvalidACL
 			}
 		case validID(a.ID):
-			add(a)
+			out = append(out, a)
 		default:
 			return nil, jute.ErrInvalidACL
 		}
@@ -136,6 +154,22 @@ func FixupACL(acl []jute.ACL, ids []jute.ID) ([]jute.ACL, jute.ErrCode) {
 	}
 	return out, jute.OK
 }
+
+// repeatFinder returns what tells, asked once for each entry in order, whether
+// an entry has been there before. A request has room for a hundred thousand.
+func repeatFinder(acl []jute.ACL) func(i int) bool {
+	if len(acl) <= 32 {
+		return func(i int) bool { return slices.Contains(acl[:i], acl[i]) }
+	}
+	seen := make(map[jute.ACL]struct{}, len(acl))
+	return func(i int) bool {
+		_, repeated := seen[acl[i]]
+		seen[acl[i]] = struct{}{}
+		return repeated
+	}
+}
+
+func isAnyone(id jute.ID) bool { return id.Scheme == "world" && id.ID == "anyone" }
 
 // MaskACL returns acl with the hashes of digest identities replaced by x, as
 // getACL shows them to callers without ADMIN.
