@@ -38,13 +38,13 @@ func splitParent(path string) (parent string, ok bool) {
 	return path[:i], true
 }
 
-// findParent returns the node that splitParent named, or None. The empty path
-// is the root.
+// findParent returns the node that splitParent named, or None. Both the empty
+// path and "/" (of "//x") are the root.
 func (m *Machine) findParent(parent string) tree.NodeID {
 	if parent == "" {
 		return tree.Root
 	}
-	if tree.ValidatePath(parent) != nil || parent == "/" {
+	if tree.ValidatePath(parent) != nil {
 		return tree.None
 	}
 	return m.tree.Find(parent)
@@ -81,10 +81,6 @@ func (m *Machine) create(s *session.Session, op jute.OpCode, flags byte, d *jute
 		return code
 	}
 	parent := m.findParent(parentPath)
-	if parent == tree.None && parentPath == "/" {
-		// "//x": the parent is the root, and the path is what is wrong.
-		parent = tree.Root
-	}
 	if parent == tree.None {
 		return jute.ErrNoNode
 	}
