@@ -31,16 +31,19 @@ type Machine struct {
 	closed, expired int64
 
 	members Members
-	// quotaRoots are the paths that have a quota, derived from the tree;
-	// quotaTouched tells that a multi under way has changed it.
-	quotaRoots   map[string]struct{}
-	quotaTouched bool
+	// quotaRoots are the paths that have a quota.
+	// Invariant: these are the nodes of the tree below /zookeeper/quota that have
+	// a child zookeeper_limits, whatever was undone meanwhile.
+	quotaRoots map[string]struct{}
+	// quotaLog has what the transaction under way has changed in quotaRoots.
+	quotaLog []quotaChange
 
 	// Scratch of the apply goroutine.
-	result Result
-	path   []byte
-	events []Event
-	names  []byte
+	result   Result
+	path     []byte
+	events   []Event
+	names    []byte
+	quotaBuf []byte
 }
 
 type stream struct{ boot, seq uint64 }
@@ -220,12 +223,16 @@ func (m *Machine) applySessionOp(b []byte, sink Sink) error {
 	return nil
 }
 
+// begin clears what an operation leaves for its end.
+func (m *Machine) begin() {
+	m.events, m.names, m.quotaLog = m.events[:0], m.names[:0], m.quotaLog[:0]
+}
+
 // execute runs one write of a session that is next in its sequence.
 func (m *Machine) execute(s *session.Session, op SessionOp, body []byte, sink Sink) {
 	r := &m.result
 	*r = Result{SessionOp: op, Member: s.Member, Parts: r.Parts[:0]}
-	m.events, m.names = m.events[:0], m.names[:0]
-
+	m.begin()
 	switch op.Op {
 	case jute.OpSync:
 		// Not a transaction: it only waits for its turn in the log.
@@ -235,8 +242,7 @@ func (m *Machine) execute(s *session.Session, op SessionOp, body []byte, sink Si
 			r.Err = jute.ErrMarshalling
 		}
 	case jute.OpAuth:
-		m.addIdentity(s, body)
-		r.Zxid = m.zxid
+		r.Err, r.Zxid = addIdentity(s, body), m.zxid
 	case jute.OpCloseSession:
 		r.Zxid = m.nextZxid()
 		m.endSession(s, false, sink)

@@ -15,7 +15,6 @@ func (m *Machine) multi(s *session.Session, flags byte, body []byte, r *Result) 
 		return
 	}
 	failedAt := -1
-	m.quotaTouched = false
 	m.tree.Begin()
 	for {
 		var h jute.MultiHeader
@@ -38,17 +37,17 @@ func (m *Machine) multi(s *session.Session, flags byte, body []byte, r *Result) 
 		return
 	}
 	m.tree.Rollback()
-	m.rebuildQuotaRootsIfTouched()
+	m.undoQuotas()
 	m.events = m.events[:0]
 	for i := range r.Parts {
-		p := &r.Parts[i]
+		p := Part{Op: jute.OpError}
 		switch {
-		case i < failedAt:
-			p.Err = jute.OK
+		case i == failedAt:
+			p.Err = r.Parts[i].Err
 		case i > failedAt:
 			p.Err = jute.ErrRuntimeInconsistency
 		}
-		p.Op = jute.OpError
+		r.Parts[i] = p
 	}
 }
 

@@ -11,11 +11,13 @@ import (
 // which clients write, and zookeeper_stats beside it, which the server keeps
 // up to date as nodes below /a/b come, change and go. Only hard limits refuse
 // anything.
-const (
-	quotaPath  = "/zookeeper/quota"
-	limitsNode = "zookeeper_limits"
-	statsNode  = "zookeeper_stats"
-)
+const quotaPath = "/zookeeper/quota"
+
+// quotaChange is a change of Machine.quotaRoots.
+type quotaChange struct {
+	root string
+	set  bool // or removed
+}
 
 // quotaTarget returns what path, if it is a quota's node, is the quota of, and
 // which of the two nodes it is.
@@ -25,7 +27,7 @@ func quotaTarget(path string) (target, node string, ok bool) {
 	}
 	i := strings.LastIndexByte(path, '/')
 	target, node = path[len(quotaPath):i], path[i+1:]
-	return target, node, node == limitsNode || node == statsNode
+	return target, node, node == tree.LimitsName || node == tree.StatsName
 }
 
 // checkQuotaNode refuses what can't be a quota's node, so that no write of a
@@ -44,7 +46,9 @@ func (m *Machine) checkQuotaNode(path string, data []byte) jute.ErrCode {
 	return jute.OK
 }
 
-// quotaRoot returns the deepest node at or above path that has a quota.
+// quotaRoot returns the deepest node at or above path that has a quota: the one
+// that counts, and whose limits hold. Quotas further up neither see nor limit
+// what happens below another.
 func (m *Machine) quotaRoot(path string) (string, bool) {
 	if len(m.quotaRoots) == 0 {
 		return "", false
@@ -58,8 +62,14 @@ func (m *Machine) quotaRoot(path string) (string, bool) {
 	return "", false
 }
 
+// findQuotaNode returns the limits or stats node of the quota on root, or None.
+func (m *Machine) findQuotaNode(root, name string) tree.NodeID {
+	m.quotaBuf = append(append(append(append(m.quotaBuf[:0], quotaPath...), root...), '/'), name...)
+	return m.tree.Find(unsafeString(m.quotaBuf))
+}
+
 func (m *Machine) quotaNode(root, name string) (tree.NodeID, tree.QuotaRecord, bool) {
-	id := m.tree.Find(quotaPath + root + "/" + name)
+	id := m.findQuotaNode(root, name)
 	if id == tree.None {
 		return tree.None, tree.QuotaRecord{}, false
 	}
@@ -68,34 +78,35 @@ func (m *Machine) quotaNode(root, name string) (tree.NodeID, tree.QuotaRecord, b
 }
 
 // overQuota reports whether a change of so many bytes and nodes at path would
-// pass a hard limit.
+// leave more there than a hard limit allows. As in ZooKeeper that goes for a
+// change to less, too, while it is still too much; only a change that leaves
+// the figure where it is passes.
 func (m *Machine) overQuota(path string, bytes, count int64) bool {
 	root, ok := m.quotaRoot(path)
 	if !ok {
 		return false
 	}
-	_, limits, ok := m.quotaNode(root, limitsNode)
+	_, limits, ok := m.quotaNode(root, tree.LimitsName)
 	if !ok {
 		return false
 	}
-	_, used, ok := m.quotaNode(root, statsNode)
+	_, used, ok := m.quotaNode(root, tree.StatsName)
 	if !ok {
 		return false
 	}
-	if hard := limits.CountHardLimit(); count > 0 && hard > -1 && used.Count()+count > hard {
+	if hard := limits.CountHardLimit(); count != 0 && hard > -1 && used.Count()+count > hard {
 		return true
 	}
 	hard := limits.ByteHardLimit()
-	return bytes > 0 && hard > -1 && used.Bytes()+bytes > hard
+	return bytes != 0 && hard > -1 && used.Bytes()+bytes > hard
 }
 
 func (m *Machine) quotaCreated(path string, bytes int64) {
 	if target, node, ok := quotaTarget(path); ok {
 		switch node {
-		case limitsNode:
-			m.quotaRoots[strings.Clone(target)] = struct{}{}
-			m.quotaTouched = true
-		case statsNode:
+		case tree.LimitsName:
+			m.changeQuotas(target, true)
+		case tree.StatsName:
 			m.recount(target)
 		}
 	}
@@ -103,9 +114,8 @@ func (m *Machine) quotaCreated(path string, bytes int64) {
 }
 
 func (m *Machine) quotaDeleted(path string, bytes int64) {
-	if target, node, ok := quotaTarget(path); ok && node == limitsNode {
-		delete(m.quotaRoots, target)
-		m.quotaTouched = true
+	if target, node, ok := quotaTarget(path); ok && node == tree.LimitsName {
+		m.changeQuotas(target, false)
 	}
 	m.adjustQuota(path, -bytes, -1)
 }
@@ -118,47 +128,66 @@ func (m *Machine) adjustQuota(path string, bytes, count int64) {
 	if !ok {
 		return
 	}
-	if id, used, ok := m.quotaNode(root, statsNode); ok {
+	if id, used, ok := m.quotaNode(root, tree.StatsName); ok {
 		used.SetBytes(used.Bytes() + bytes)
 		used.SetCount(used.Count() + count)
-		m.tree.ReplaceData(id, used.Append(nil))
+		m.storeQuota(id, &used)
 	}
 }
 
-// recount fills a new quota's figures with what is there.
+// recount fills a new quota's figures with what is there, whatever the client
+// has written: nothing, if there is no such node yet.
 func (m *Machine) recount(root string) {
-	top := m.tree.Find(root)
-	if top == tree.None {
-		return
-	}
-	if id, used, ok := m.quotaNode(root, statsNode); ok {
+	var used tree.QuotaRecord
+	used.SetCount(0)
+	used.SetBytes(0)
+	if top := m.tree.Find(root); top != tree.None {
 		used.SetCount(int64(m.tree.DescendantCount(top)) + 1)
 		used.SetBytes(m.tree.SubtreeBytes(top))
-		m.tree.ReplaceData(id, used.Append(nil))
+	}
+	m.storeQuota(m.findQuotaNode(root, tree.StatsName), &used)
+}
+
+func (m *Machine) storeQuota(id tree.NodeID, q *tree.QuotaRecord) {
+	m.quotaBuf = q.Append(m.quotaBuf[:0])
+	m.tree.ReplaceData(id, m.quotaBuf)
+}
+
+// changeQuotas notes that root has a quota now, or has none any more.
+func (m *Machine) changeQuotas(root string, set bool) {
+	root = strings.Clone(root)
+	m.putQuota(root, set)
+	m.quotaLog = append(m.quotaLog, quotaChange{root, set})
+}
+
+func (m *Machine) putQuota(root string, set bool) {
+	if set {
+		m.quotaRoots[root] = struct{}{}
+	} else {
+		delete(m.quotaRoots, root)
 	}
 }
 
-// rebuildQuotaRootsIfTouched puts the index of quotas right after a multi that
-// had changed it was undone.
-func (m *Machine) rebuildQuotaRootsIfTouched() {
-	if m.quotaTouched {
-		m.rebuildQuotaRoots()
+// undoQuotas takes back what the transaction under way has changed.
+func (m *Machine) undoQuotas() {
+	for i := len(m.quotaLog) - 1; i >= 0; i-- {
+		m.putQuota(m.quotaLog[i].root, !m.quotaLog[i].set)
 	}
+	m.quotaLog = m.quotaLog[:0]
 }
 
-func (m *Machine) rebuildQuotaRoots() {
-	clear(m.quotaRoots)
-	m.quotaTouched = false
-	var walk func(id tree.NodeID, path string)
-	walk = func(id tree.NodeID, path string) {
+// findQuotas fills quotaRoots from a restored tree.
+func (m *Machine) findQuotas() {
+	for below := []tree.NodeID{tree.Quota}; len(below) > 0; {
+		id := below[len(below)-1]
+		below = below[:len(below)-1]
 		for child, name := range m.tree.Children(id) {
-			if name == limitsNode && path != "" {
-				m.quotaRoots[path] = struct{}{}
+			if name == tree.LimitsName && id != tree.Quota {
+				m.quotaRoots[m.tree.Path(id)[len(quotaPath):]] = struct{}{}
 			}
-			walk(child, path+"/"+name)
+			if m.tree.NumChildren(child) > 0 {
+				below = append(below, child)
+			}
 		}
-	}
-	if top := m.tree.Find(quotaPath); top != tree.None {
-		walk(top, "")
 	}
 }

@@ -20,6 +20,24 @@ func (m *Machine) applyMemberOp(b []byte, sink Sink) error {
 	op := MemberOp{Member: be.Uint64(b), Boot: be.Uint64(b[8:]), Seq: be.Uint64(b[16:])}
 	kind := b[24]
 
+	// Read all of it before any of it takes effect.
+	d := jute.NewDecoder(b[memberOpHeader:])
+	h := hello{MemberOp: op, session: d.Int64()}
+	switch kind {
+	case memberCreateSession:
+		for i := range h.password {
+			h.password[i] = d.Byte()
+		}
+	case memberAttach:
+		h.proof = d.Buffer()
+	default:
+		return fmt.Errorf("kind %d of a member's operation is unknown", kind)
+	}
+	h.timeout, h.client, h.ip = d.Int32(), d.String(), d.String()
+	if d.Err() != nil {
+		return d.Err()
+	}
+
 	st := m.streams[op.Member]
 	if op.Boot < st.boot {
 		return nil // from before the member's last start: nobody waits for it
@@ -32,83 +50,89 @@ func (m *Machine) applyMemberOp(b []byte, sink Sink) error {
 	}
 	st.seq = op.Seq
 	m.streams[op.Member] = st
-
-	d := jute.NewDecoder(b[memberOpHeader:])
-	a := Attachment{MemberOp: op}
-	switch kind {
-	case memberCreateSession:
-		return m.createSession(a, d, sink)
-	case memberAttach:
-		return m.attach(a, d, sink)
+	if kind == memberCreateSession {
+		m.createSession(&h, sink)
+	} else {
+		m.attach(&h, sink)
 	}
-	return fmt.Errorf("kind %d of a member's operation is unknown", kind)
+	return nil
 }
 
-func (m *Machine) createSession(a Attachment, d jute.Decoder, sink Sink) error {
-	a.Create = true
-	a.Session = d.Int64()
-	var pw [session.PasswordSize]byte
-	for i := range pw {
-		pw[i] = d.Byte()
-	}
-	a.Timeout = d.Int32()
-	client, ip := d.String(), d.String()
-	if d.Err() != nil {
-		return d.Err()
-	}
-	if a.Session == 0 || m.sessions.Get(a.Session) != nil {
+// hello is what a member asks for a client that shakes hands. Strings and
+// slices are views into the entry.
+type hello struct {
+	MemberOp
+	session    int64
+	password   [session.PasswordSize]byte // of a new session
+	proof      []byte                     // the password that the client shows of an existing one
+	timeout    int32                      // milliseconds
+	client, ip string
+}
+
+func (m *Machine) createSession(h *hello, sink Sink) {
+	a := Attachment{MemberOp: h.MemberOp, Session: h.session, Create: true, Timeout: h.timeout}
+	if h.session == 0 || m.sessions.Get(h.session) != nil {
 		a.Err = jute.ErrNodeExists
 		sink.Attached(&a)
-		return nil
+		return
 	}
 	m.nextZxid()
 	s := &session.Session{
-		ID: a.Session, Password: pw, Timeout: a.Timeout, Created: m.now,
-		Member: a.Member, Epoch: 1, Client: strings.Clone(client), IDs: ipIdentity(ip),
+		ID: h.session, Password: h.password, Timeout: h.timeout, Created: m.now,
+		Member: h.Member, Epoch: 1, Client: strings.Clone(h.client), IDs: ipIdentity(h.ip),
 	}
 	m.sessions.Put(s)
 	a.Epoch, a.Table = s.Epoch, s
 	sink.Attached(&a)
-	return nil
 }
 
 // attach moves a session to the member that asks. It is no transaction: the
 // tree does not change, and neither does the zxid.
-func (m *Machine) attach(a Attachment, d jute.Decoder, sink Sink) error {
-	a.Session = d.Int64()
-	pw := d.Buffer()
-	timeout := d.Int32()
-	client, ip := d.String(), d.String()
-	if d.Err() != nil {
-		return d.Err()
-	}
-	s := m.sessions.Get(a.Session)
-	if s == nil || !s.CheckPassword(pw) {
+func (m *Machine) attach(h *hello, sink Sink) {
+	a := Attachment{MemberOp: h.MemberOp, Session: h.session}
+	s := m.sessions.Get(h.session)
+	if s == nil || !s.CheckPassword(h.proof) {
 		a.Err = jute.ErrSessionExpired
 		sink.Attached(&a)
-		return nil
+		return
 	}
 	s.Epoch++
 	s.LastSeq = 0
-	s.Member = a.Member
-	s.Timeout = timeout
-	s.Client = strings.Clone(client)
-	s.IDs = ipIdentity(ip)
+	s.Member = h.Member
+	s.Timeout = h.timeout
+	s.Client = strings.Clone(h.client)
+	s.IDs = ipIdentity(h.ip)
 	a.Epoch, a.Timeout, a.Table = s.Epoch, s.Timeout, s
 	sink.Attached(&a)
-	return nil
 }
 
 func ipIdentity(ip string) []jute.ID {
 	return []jute.ID{{Scheme: "ip", ID: strings.Clone(ip)}}
 }
 
-func (m *Machine) addIdentity(s *session.Session, body []byte) {
+// maxIdentities bounds the identities of a session, in bytes. Every member has
+// them in memory, and whoever checks an ACL goes through them all.
+const maxIdentities = 16 << 10
+
+// addIdentity adds what a client has proven to its session.
+func addIdentity(s *session.Session, body []byte) jute.ErrCode {
 	d := jute.NewDecoder(body)
 	id := jute.ID{Scheme: d.String(), ID: d.String()}
-	if d.Err() == nil && !s.HasID(id) {
-		s.IDs = append(s.IDs, jute.ID{Scheme: strings.Clone(id.Scheme), ID: strings.Clone(id.ID)})
+	if d.Err() != nil {
+		return jute.ErrMarshalling
 	}
+	if s.HasID(id) {
+		return jute.OK
+	}
+	size := len(id.Scheme) + len(id.ID)
+	for _, known := range s.IDs {
+		size += len(known.Scheme) + len(known.ID)
+	}
+	if size > maxIdentities {
+		return jute.ErrAuthFailed
+	}
+	s.IDs = append(s.IDs, jute.ID{Scheme: strings.Clone(id.Scheme), ID: strings.Clone(id.ID)})
+	return jute.OK
 }
 
 // endSession removes a session and its ephemerals, in one transaction whose
@@ -137,7 +161,7 @@ func (m *Machine) applyLeaderOp(b []byte, sink Sink) error {
 		return fmt.Errorf("leader operation of %d bytes", len(b))
 	}
 	d := jute.NewDecoder(b[1:])
-	m.events, m.names = m.events[:0], m.names[:0]
+	m.begin()
 	switch b[0] {
 	case leaderExpire:
 		id, epoch := d.Int64(), uint32(d.Int32())
