@@ -26,8 +26,8 @@ const (
 
 // NewCommandHandler serves ZooKeeper's commands as JSON under prefix, which
 // begins with a slash and does not end with one ("/commands"). Only GET is
-// allowed, as in ZooKeeper; an unknown command is a 404 that lists the known
-// ones, where ZooKeeper answers 200 with an error.
+// allowed, as in ZooKeeper; an unknown command is answered like a known one, with
+// an error and the list of those that there are.
 func NewCommandHandler(s *Surface, prefix string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rest, ok := strings.CutPrefix(r.URL.Path, prefix)
@@ -54,12 +54,10 @@ func writeCommandList(w http.ResponseWriter, prefix string) {
 }
 
 func runCommand(s *Surface, w http.ResponseWriter, r *http.Request, name string) {
-	status := http.StatusOK
 	var o object
 	if c := findCommand(name); c != nil {
 		o = c.answer(s, r.URL.Query())
 	} else {
-		status = http.StatusNotFound
 		names := make([]string, len(commands))
 		for i := range commands {
 			names[i] = commands[i].name
@@ -68,7 +66,7 @@ func runCommand(s *Surface, w http.ResponseWriter, r *http.Request, name string)
 	}
 	var b bytes.Buffer
 	writeJSON(&b, o, "")
-	send(w, status, "application/json", b.Bytes())
+	send(w, http.StatusOK, "application/json", b.Bytes())
 }
 
 func send(w http.ResponseWriter, status int, contentType string, body []byte) {
