@@ -141,7 +141,7 @@ func (m *Member) open() error {
 		SkipACL:           m.cfg.SkipACL, EnforceQuota: m.cfg.EnforceQuota, ExtendedTypes: m.cfg.ExtendedTypesEnabled,
 		ReconfigEnabled: false, SuperDigest: m.cfg.SuperDigest, DigestAlg: m.cfg.DigestAlg,
 		ContainerInterval: m.cfg.Container.CheckInterval, ContainerPerMinute: m.cfg.Container.MaxPerMinute,
-		ContainerNeverUsed: m.cfg.Container.MaxNeverUsed, QuorumLease: 3,
+		ContainerNeverUsed: m.cfg.Container.MaxNeverUsed, QuorumLease: 3, ElectionTime: m.quorumContact(),
 		Now: m.now, WallMillis: wallMillis, Metrics: m.metrics, Logger: m.log, Words: words,
 	})
 	if m.clientListener, err = net.Listen("tcp", m.cfg.ClientAddress()); err != nil {
