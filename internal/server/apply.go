@@ -219,7 +219,9 @@ func (k *sink) Replied(r *statemachine.Result) {
 // ended, or is attached elsewhere.
 func (k *sink) Refused(op statemachine.SessionOp) {
 	s := (*Server)(k)
-	if c := s.bySession[op.Session]; c != nil && c.epoch == op.Epoch {
+	// A connection that the session has left waits for no write: what comes is a
+	// repeat of one that was executed.
+	if c := s.bySession[op.Session]; c != nil && c.epoch == op.Epoch && !c.moved {
 		k.detach(c, metrics.ClosedSessionMoved, "a write came after its session had moved or ended")
 	}
 }
@@ -261,15 +263,13 @@ func (k *sink) Attached(a *statemachine.Attachment) {
 
 // superseded lets go of the connection whose session has been attached anew:
 // at once if that was here, or if it waits for a write that will now be
-// refused; otherwise when it writes again.
+// refused; otherwise when it writes again, or when the session ends.
 func (k *sink) superseded(c *Conn, here bool) {
-	s := (*Server)(k)
 	c.mu.Lock()
 	keep := !here && c.phase == phaseAttached && c.queue.len() == 0
 	c.moved = keep
 	c.mu.Unlock()
 	if keep {
-		delete(s.bySession, c.session)
 		return
 	}
 	k.detach(c, metrics.ClosedSessionMoved, "the session's client has connected again")
@@ -301,8 +301,12 @@ func (k *sink) Ended(e statemachine.End) {
 		if c != nil {
 			k.detach(c, metrics.ClosedSessionExpired, "its session has expired")
 		}
+		return
 	}
-	// The connection of a session that was closed goes with the reply.
+	// The connection through which a session was closed goes with the reply.
+	if c != nil && c.moved {
+		k.detach(c, metrics.ClosedSessionClosed, "its session was closed through another member")
+	}
 }
 
 // appendResult appends the reply to a write.

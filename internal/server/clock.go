@@ -73,8 +73,9 @@ const closeTime = 10 * time.Second
 // look visits every connection: which sessions were heard from since the last
 // time, which handshakes take too long, whom this member can't vouch for.
 func (s *Server) look(now time.Duration) (report []byte) {
-	since := s.reported
-	s.reported = now
+	for _, id := range s.conns.takeHeard() {
+		report = binary.BigEndian.AppendUint64(report, uint64(id))
+	}
 	s.conns.each(func(c *Conn) {
 		heard := time.Duration(c.lastHeard.Load())
 		c.mu.Lock()
@@ -100,8 +101,11 @@ func (s *Server) look(now time.Duration) (report []byte) {
 			} else if now-heard > c.timeout {
 				// Its session is the leader's to expire; the connection is dead.
 				s.end(c, metrics.ClosedSilent)
-			} else if !c.moved && (heard > since || c.queue.len() > 0) {
-				// A client that waits for us is not silent.
+			} else if heard != c.reported || c.queue.len() > 0 {
+				// A client that waits for us is not silent. Nor is one whose session
+				// has moved: that may have been a handshake which it had given up,
+				// and which came through late.
+				c.reported = heard
 				report = binary.BigEndian.AppendUint64(report, uint64(c.session))
 			}
 		}

@@ -51,7 +51,11 @@ type Conn struct {
 	// write: a client that was cut off at once would take the session back, and
 	// two handles on one session would fight over it.
 	moved bool
-	hello helloState
+	// reported is the lastHeard that the leader was told of. What the reader
+	// stores may be older than the latest look at it, so times don't tell
+	// whether it is news.
+	reported time.Duration
+	hello    helloState
 
 	// out is encoded and not yet handed to the link; sending is with the link.
 	// Invariant: whoever sets writing hands out to the link, alone.

@@ -16,6 +16,9 @@ type connTable struct {
 	next  uint64
 	all   map[uint64]*Conn
 	perIP map[string]int
+	// heard are the sessions whose connection was heard from and has gone since
+	// the leader was last told.
+	heard []int64
 	work  sync.WaitGroup
 }
 
@@ -42,6 +45,15 @@ func (t *connTable) list() []*Conn {
 		out = append(out, c)
 	}
 	return out
+}
+
+// takeHeard returns the sessions in heard and forgets them.
+func (t *connTable) takeHeard() []int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	list := t.heard
+	t.heard = nil
+	return list
 }
 
 func (t *connTable) len() int {
@@ -122,6 +134,7 @@ func (s *Server) leave(c *Conn) {
 		s.opt.Metrics.ConnectionsClosed[metrics.ClosedByClient].Inc()
 	}
 	attached := c.session != 0
+	news := attached && time.Duration(c.lastHeard.Load()) != c.reported
 	c.phase = phaseClosing
 	s.outstanding.Add(-int64(c.queue.abandon()))
 	c.out, c.spare = nil, nil
@@ -138,6 +151,9 @@ func (s *Server) leave(c *Conn) {
 	t := &s.conns
 	t.mu.Lock()
 	delete(t.all, c.id)
+	if news {
+		t.heard = append(t.heard, c.session)
+	}
 	if t.perIP[c.ip]--; t.perIP[c.ip] <= 0 {
 		delete(t.perIP, c.ip)
 	}

@@ -29,7 +29,7 @@ func (s *Server) hello(c *Conn, frame []byte, now time.Duration) {
 	case !s.serving.Load():
 		s.turnAway(c, metrics.RefusedNotServing, "this member is not serving")
 		return
-	case !s.fresh(now, s.opt.MinTimeout):
+	case !s.hopeful(now):
 		s.turnAway(c, metrics.RefusedNotServing, "this member has no contact with a quorum")
 		return
 	case req.LastZxidSeen > s.machine.Zxid():
@@ -71,6 +71,12 @@ func (s *Server) turnAway(c *Conn, reason metrics.Refusal, why string) {
 func (s *Server) welcome(c *Conn, a *statemachine.Attachment) {
 	h := &c.hello
 	res := jute.ConnectResponse{HasReadOnly: h.hasReadOnly}
+	if a.Create && a.Err != jute.OK {
+		// The id that chance picked is taken. The client has no session yet that
+		// it could be told the end of; it connects again.
+		s.turnAway(c, metrics.RefusedNotServing, "the id picked for its new session is taken")
+		return
+	}
 	if a.Err != jute.OK {
 		// No such session any more, or a wrong password: the client must see
 		// that its session is gone, never another one in its place.

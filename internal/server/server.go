@@ -44,6 +44,9 @@ type Options struct {
 	ContainerPerMinute int
 	ContainerNeverUsed time.Duration // 0 for never
 
+	// ElectionTime is how long the ensemble may well take to find a new leader:
+	// so long a client that wants a session is kept waiting for one.
+	ElectionTime time.Duration
 	// QuorumLease is the share of a session's timeout after which a member
 	// without contact to a quorum lets its client go.
 	QuorumLease int
@@ -89,9 +92,10 @@ type Server struct {
 	state   sync.RWMutex
 	machine *statemachine.Machine
 	watches *watch.Table[*Conn]
-	// bySession are the connections that sessions are attached through here.
-	// Invariant: a connection is here exactly while it holds the session's
-	// current attachment and has not been told to close.
+	// bySession are the connections that sessions are attached through here, or
+	// were before they moved (Conn.moved). Invariant: a connection is here from
+	// when its session is attached until the session ends, is attached here
+	// anew, or the connection leaves the table.
 	bySession map[int64]*Conn
 	// handshakes are the connections whose createSession or attach is on its
 	// way, by its number. An entry stays until the log has answered, even if
@@ -112,7 +116,6 @@ type Server struct {
 	role     replica.Role
 	pause    *session.PauseDetector
 	lastReap time.Duration
-	reported time.Duration
 
 	serving  atomic.Bool
 	draining atomic.Bool
@@ -177,6 +180,14 @@ func (s *Server) Outstanding() int64 { return s.outstanding.Load() }
 func (s *Server) fresh(now, timeout time.Duration) bool {
 	at, ok := s.node.Contact()
 	return ok && now-at < timeout/time.Duration(s.opt.QuorumLease)
+}
+
+// hopeful reports whether a handshake is worth waiting for: it goes through the
+// log, so it is safe without a quorum, but one that will not come soon is
+// better sought elsewhere.
+func (s *Server) hopeful(now time.Duration) bool {
+	at, ok := s.node.Contact()
+	return ok && now-at < max(s.opt.ElectionTime, s.opt.MinTimeout/time.Duration(s.opt.QuorumLease))
 }
 
 // negotiate bounds a session timeout, in milliseconds.
