@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -82,17 +83,13 @@ func (m *Member) openNode() (*replica.Node, error) {
 	if err != nil {
 		return nil, err
 	}
+	m.raftLog = log
 	if rec.Cut != nil {
 		m.log.Warn("the log ended in a write that was never acknowledged; it was cut off", "cut", rec.Cut.String())
 	}
-	if last, _ := log.LastIndex(); last < meta.Index {
-		// The member stopped between receiving a snapshot and resetting its log,
-		// or has just been founded.
-		if err := log.Reset(meta.Index, meta.Term); err != nil {
-			return nil, err
-		}
+	if err := m.alignLog(log, meta); err != nil {
+		return nil, err
 	}
-	m.raftLog = log
 	m.server.Load(machine)
 	return replica.NewNode(replica.Config{
 		ID: m.dir.Identity.Get().MemberID, Log: log, Snapshots: snaps, App: m.app(), Transport: m.sender(),
@@ -102,6 +99,36 @@ func (m *Member) openNode() (*replica.Node, error) {
 		ClusterID: m.dir.Identity.Get().ClusterID, PeerAddr: m.peerAddr, Now: m.now, WallMillis: wallMillis,
 		Metrics: m.metrics, Logger: m.log, Fail: m.fail,
 	}, meta, cs, machine.Members())
+}
+
+// alignLog makes the log go on from the newest snapshot; meta is zero without one.
+func (m *Member) alignLog(log *storage.Log, meta storage.SnapshotMeta) error {
+	if id := m.dir.Identity.Get().ClusterID; meta.Index != 0 && meta.ClusterID != id {
+		return fmt.Errorf("the snapshot of index %d is of cluster %s, and this member belongs to %s: its file does not belong here", meta.Index, meta.ClusterID, id)
+	}
+	first, err := log.FirstIndex()
+	if err != nil {
+		return err
+	}
+	last, err := log.LastIndex()
+	if err != nil {
+		return err
+	}
+	if first > meta.Index+1 {
+		return fmt.Errorf("the log begins with entry %d, and what was before it is in no snapshot (the newest ends at %d): files are missing from %s; put them back, or move the data directory aside, and the member joins again with an empty one",
+			first, meta.Index, filepath.Join(m.cfg.DataDir, "conclave", "snap"))
+	}
+	if last >= meta.Index {
+		switch term, err := log.Term(meta.Index); {
+		case err != nil:
+			return err
+		case term == meta.Term:
+			return nil
+		}
+	}
+	// The member stopped between receiving a snapshot and resetting its log, or
+	// has just been founded.
+	return log.Reset(meta.Index, meta.Term)
 }
 
 // restore reads a snapshot to its end, so that all of its checksums are

@@ -34,7 +34,13 @@ func (r raftLogger) Panicf(format string, v ...any) { panic(fmt.Sprintf(format, 
 type raftStorage struct{ node *Node }
 
 func (s *raftStorage) InitialState() (*raftpb.HardState, *raftpb.ConfState, error) {
-	return s.node.cfg.Log.HardState(), s.node.confState, nil
+	hs := s.node.cfg.Log.HardState()
+	// What is in a snapshot was committed, also if the log was never told: a
+	// commit index that moves alone is not written.
+	if applied := s.node.applied.Load(); hs.GetCommit() < applied {
+		hs = &raftpb.HardState{Term: new(hs.GetTerm()), Vote: new(hs.GetVote()), Commit: &applied}
+	}
+	return hs, s.node.confState, nil
 }
 
 func (s *raftStorage) Entries(lo, hi, maxSize uint64) ([]*raftpb.Entry, error) {
