@@ -84,7 +84,7 @@ func (w *writer) verify(t *testing.T, e *ensemble.Ensemble) {
 	written := w.written.Load()
 	for _, m := range e.Members {
 		c := goConnect(t, longSession, m.Addr())
-		c.sync()
+		c.catchUp()
 		children, _, err := c.Children(w.dir)
 		if err != nil {
 			t.Fatal(err)
@@ -212,7 +212,7 @@ func TestFaultFollowerKilled(t *testing.T) {
 	for _, m := range e.Members {
 		if m != victim {
 			c := goConnect(t, longSession, m.Addr())
-			c.sync()
+			c.catchUp()
 			others = append(others, hold(t, c, fmt.Sprintf("%s/at-%d", p, m.ID)))
 		}
 	}

@@ -72,6 +72,11 @@ func TestGoOperations(t *testing.T) {
 	if ok {
 		t.Error("a node that is not there exists")
 	}
+	synced, err := c.Sync(p + "/no")
+	wantErr(t, nil, err)
+	if synced != p+"/no" {
+		t.Errorf("sync answers %q", synced)
+	}
 	children, stat, err := c.Children(p)
 	wantErr(t, nil, err)
 	slices.Sort(children)
@@ -126,7 +131,7 @@ func TestGoACL(t *testing.T) {
 	wantErr(t, nil, err)
 	_, err = owner.Create(p+"/auth", []byte("x"), 0, zk.AuthACL(zk.PermAll))
 	wantErr(t, nil, err)
-	other.sync()
+	other.catchUp()
 	for _, n := range []string{"/mine", "/auth"} {
 		_, _, err = other.Get(p + n)
 		wantErr(t, zk.ErrNoAuth, err)
@@ -146,7 +151,7 @@ func TestGoACL(t *testing.T) {
 		wantErr(t, zk.ErrBadVersion, err)
 	}
 	nobody := goConnect(t, longSession, e.Addrs()...)
-	nobody.sync()
+	nobody.catchUp()
 	_, _, err = nobody.Get(p + "/mine")
 	wantErr(t, nil, err)
 	if err := nobody.AddAuth("nosuch", []byte("x")); err == nil {
@@ -158,7 +163,7 @@ func TestGoWatches(t *testing.T) {
 	e := sharedEnsemble(t)
 	c, other := goConnect(t, longSession, e.Addrs()[0]), goConnect(t, longSession, e.Addrs()[1])
 	p := goRoot(t, c)
-	other.sync()
+	other.catchUp()
 	_, _, created, err := c.ExistsW(p + "/a")
 	wantErr(t, nil, err)
 	_, _, kids, err := c.ChildrenW(p)
@@ -220,13 +225,13 @@ func TestGoElection(t *testing.T) {
 	var nodes []string
 	for i := range 4 {
 		c := goConnect(t, longSession, e.Addrs()[i%ensemble.Size])
-		c.sync()
+		c.catchUp()
 		node, err := c.CreateProtectedEphemeralSequential(p+"/c-", []byte(fmt.Sprint(i)), openACL)
 		wantErr(t, nil, err)
 		candidates, nodes = append(candidates, c), append(nodes, node)
 	}
 	for i, c := range candidates {
-		observer.sync()
+		observer.catchUp()
 		children, _, err := observer.Children(p)
 		wantErr(t, nil, err)
 		if len(children) != len(candidates)-i {
@@ -253,7 +258,7 @@ func TestGoReconnection(t *testing.T) {
 	other.create(p + "/changed")
 	proxies := []*ensemble.Proxy{goProxy(t, e.Members[0]), goProxy(t, e.Members[1])}
 	c := goConnect(t, longSession, proxies[0].Addr(), proxies[1].Addr())
-	c.sync()
+	c.catchUp()
 	id := c.SessionID()
 	c.createEphemeral(p + "/eph")
 	_, _, changed, err := c.GetW(p + "/changed")
@@ -285,10 +290,10 @@ func TestGoExpiry(t *testing.T) {
 	p := goRoot(t, other)
 	proxy := goProxy(t, e.Members[0])
 	c := goConnect(t, 2*time.Second, proxy.Addr())
-	c.sync()
+	c.catchUp()
 	id := c.SessionID()
 	c.createEphemeral(p + "/eph")
-	other.sync()
+	other.catchUp()
 	ok, _, gone, err := other.ExistsW(p + "/eph")
 	wantErr(t, nil, err)
 	if !ok {

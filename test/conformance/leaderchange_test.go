@@ -59,7 +59,7 @@ func TestLeaderChangeKeepsConnections(t *testing.T) {
 				}
 				// The other survivor writes; this one's watches fire on the old connection.
 				other := sessions[1-i]
-				other.ok(wire.OpSync, wire.PathBody(p))
+				other.catchUp()
 				other.ok(wire.OpSetData, wire.SetDataBody(p+"/data", nil, -1))
 				s.wantEvent(wire.EventDataChanged, p+"/data")
 				other.create(p + "/born")
@@ -161,7 +161,7 @@ func TestLeaderChangeStillExpires(t *testing.T) {
 	act(t, e.WaitReady())
 	watcher := openSession(t, other[1].Addr())
 	eventually(t, "the ephemeral goes", func() bool {
-		watcher.ok(wire.OpSync, wire.PathBody("/"))
+		watcher.catchUp()
 		return watcher.call(wire.OpExists, wire.WatchBody("/expires-after", false)).Err == wire.NoNode
 	})
 	wantExpired(t, attach(t, other[1].Addr(), wire.ConnectRequest{Timeout: 2 * time.Second, SessionID: s.resp.SessionID, Passwd: s.resp.Passwd}))

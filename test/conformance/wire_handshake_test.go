@@ -197,6 +197,12 @@ func TestWireMovedSession(t *testing.T) {
 			path := root(t, old)
 			fresh := old.reattach(e.Addrs()[(i+1)%ensemble.Size])
 			t.Cleanup(fresh.end)
+			if target == ensemble.ZooKeeper {
+				// ZooKeeper 3.8 matches what is committed with what waits by session and
+				// number alone: the refusal of the old connection's request could be
+				// taken for the answer to a request of the new one.
+				fresh.SkipXids(1000)
+			}
 			fresh.create(path + "/through-the-new")
 			old.send(wire.OpCreate, wire.CreateBody(path+"/through-the-old", nil, wire.OpenACL, wire.Persistent))
 			if reply, err := old.Recv(); err == nil {
@@ -207,7 +213,7 @@ func TestWireMovedSession(t *testing.T) {
 			} else if !closedByPeer(err) {
 				t.Fatal(err)
 			}
-			fresh.ok(wire.OpSync, wire.PathBody(path))
+			fresh.catchUp()
 			fresh.fails(wire.OpExists, wire.WatchBody(path+"/through-the-old", false), wire.NoNode)
 			fresh.create(path + "/still-works")
 		})

@@ -165,6 +165,14 @@ func (s *session) create(path string) {
 	s.ok(wire.OpCreate, wire.CreateBody(path, []byte("x"), wire.OpenACL, wire.Persistent))
 }
 
+// catchUp makes the session's member show all that was acknowledged before. It
+// takes a write, even if one that fails: ZooKeeper's leader answers a sync before
+// it has applied what others have.
+func (s *session) catchUp() {
+	s.t.Helper()
+	s.fails(wire.OpDelete, wire.VersionBody("/there-is-no-such-node", -1), wire.NoNode)
+}
+
 // stat is what exists answers.
 func (s *session) stat(path string) wire.Stat {
 	s.t.Helper()

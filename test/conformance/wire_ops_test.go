@@ -185,7 +185,7 @@ func TestWireInternalOperationsHarmNobody(t *testing.T) {
 			t.Errorf("%s: %+v, %v; want an error or the connection closed", name, reply, err)
 		}
 		other.stat("/")
-		other.ok(wire.OpSync, wire.PathBody("/"))
+		other.catchUp()
 		openSession(t, e.Addrs()[2]).stat("/")
 	}
 }

@@ -150,16 +150,15 @@ void expect_no_event(struct client *c) {
     }
 }
 
-static void on_sync(int rc, const char *value, const void *data) {
+static void on_settled(int rc, const void *data) {
     (void)rc;
-    (void)value;
     answered((struct client *)data);
 }
 
 void settle(struct client *c) {
     int before = c->answers;
-    want(ZOK, zoo_async(c->zh, "/", on_sync, c), "sync");
-    await_count(c, &c->answers, before + 1, "the answer to sync");
+    want(ZOK, zoo_adelete(c->zh, "/there-is-no-such-node", -1, on_settled, c), "delete");
+    await_count(c, &c->answers, before + 1, "the answer to a write");
 }
 
 struct client *attach_to(const char *hosts, int timeout, const clientid_t *id) {

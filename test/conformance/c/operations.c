@@ -228,6 +228,18 @@ static void multi_failure(void) {
     want(ZNONODE, zoo_exists(c->zh, path("/a"), 0, NULL), "what the failed multi created");
 }
 
+static void on_sync(int rc, const char *value, const void *data) {
+    if (rc == ZOK && strcmp(value, "/there/is/no/such/node") == 0) {
+        answered((struct client *)data);
+    }
+}
+
+static void sync_path(void) {
+    struct client *c = connect_to(NULL, LONG_SESSION);
+    want(ZOK, zoo_async(c->zh, "/there/is/no/such/node", on_sync, c), "sync");
+    await_count(c, &c->answers, 1, "the answer to sync");
+}
+
 static void config(void) {
     struct client *c = connect_to(NULL, LONG_SESSION);
     char buffer[4096];
@@ -329,6 +341,7 @@ const struct test operation_tests[] = {
     {"auth_failed", auth_failed},
     {"multi", multi},
     {"multi_failure", multi_failure},
+    {"sync_path", sync_path},
     {"config", config},
     {"large_data", large_data},
     {"async_pipeline", async_pipeline},

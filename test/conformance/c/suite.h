@@ -61,7 +61,9 @@ void answered(struct client *c);
 void expect_event(struct client *c, int type, const char *path);
 /* Wants no event about a node to be waiting. */
 void expect_no_event(struct client *c);
-/* Waits until c's member shows all that was acknowledged before. */
+/* Waits until c's member shows all that was acknowledged before. It takes a write,
+ * even if one that fails: ZooKeeper's leader answers a sync before it has applied
+ * what others have. */
 void settle(struct client *c);
 /* The watcher for the zoo_w* functions; its context is a struct client. */
 void on_event(zhandle_t *zh, int type, int state, const char *path, void *context);

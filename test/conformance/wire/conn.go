@@ -185,3 +185,6 @@ func (r Reply) Event() (Event, error) {
 
 // NextXid is the transaction number that the next Send will use.
 func (c *Conn) NextXid() int32 { return c.xid + 1 }
+
+// SkipXids leaves out the next n transaction numbers.
+func (c *Conn) SkipXids(n int32) { c.xid += n }

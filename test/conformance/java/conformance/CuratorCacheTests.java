@@ -63,7 +63,7 @@ final class CuratorCacheTests extends CuratorSuite {
         CuratorFramework writer = curator(member(1), LONG_SESSION);
         writer.create().forPath(root() + "/old", bytes("0"));
         CuratorFramework reader = curator(member(3), LONG_SESSION);
-        reader.sync().forPath("/");
+        catchUp(reader);
         PathChildrenCache cache = closing(new PathChildrenCache(reader, root(), true));
         Log log = new Log();
         cache.getListenable().addListener((client, event) -> log.add(event.getType() + (event.getData() == null ? "" : " " + event.getData().getPath())));
@@ -115,7 +115,7 @@ final class CuratorCacheTests extends CuratorSuite {
         CuratorFramework writer = curator(member(1), LONG_SESSION);
         String p = root();
         CuratorFramework reader = curator(member(3), LONG_SESSION);
-        reader.sync().forPath("/");
+        catchUp(reader);
         Log log = new Log();
         CuratorCache cache = cache(reader, log);
         log.await("initialized");
@@ -147,7 +147,7 @@ final class CuratorCacheTests extends CuratorSuite {
         CuratorFramework reader = curator(proxy.address, LONG_SESSION);
         BlockingQueue<ConnectionState> states = new LinkedBlockingQueue<>();
         reader.getConnectionStateListenable().addListener((client, state) -> states.add(state));
-        reader.sync().forPath("/");
+        catchUp(reader);
         Log log = new Log();
         CuratorCache cache = cache(reader, log);
         log.await("initialized");

@@ -33,7 +33,7 @@ final class CuratorCounterTests extends CuratorSuite {
         List<Task> tasks = new ArrayList<>();
         for (int i = 0; i < 4; i++) {
             CuratorFramework client = curator(member(1 + i % 3), LONG_SESSION);
-            client.sync().forPath("/");
+            catchUp(client);
             tasks.add(new Task("waiter " + i, () -> check(
                     new DistributedBarrier(client, root() + "/barrier").waitOnBarrier(PATIENCE_SECONDS, TimeUnit.SECONDS), "the barrier stays")));
         }
@@ -93,7 +93,7 @@ final class CuratorCounterTests extends CuratorSuite {
             task.join();
         }
         CuratorFramework reader = curator();
-        reader.sync().forPath(root() + "/counter");
+        catchUp(reader);
         same((long) clients * rounds, new DistributedAtomicLong(reader, root() + "/counter", new RetryNTimes(3, 5)).get().postValue(), "sum");
     }
 

@@ -37,7 +37,7 @@ final class CuratorNodeTests extends CuratorSuite {
         node.start();
         check(node.waitForInitialCreate(PATIENCE_SECONDS, TimeUnit.SECONDS), "not created");
         CuratorFramework other = curator(member(2), LONG_SESSION);
-        other.sync().forPath("/");
+        catchUp(other);
         long first = other.checkExists().forPath(root() + "/node").getEphemeralOwner();
         proxy.cut();
         eventually("the node goes with its session", () -> other.checkExists().forPath(root() + "/node") == null);
@@ -167,7 +167,7 @@ final class CuratorNodeTests extends CuratorSuite {
         owner.start();
         owner.create().withACL(Ids.CREATOR_ALL_ACL).forPath(root() + "/mine", bytes("x"));
         CuratorFramework other = curator();
-        other.sync().forPath("/");
+        catchUp(other);
         try {
             other.getData().forPath(root() + "/mine");
             throw new AssertionError("it succeeded");

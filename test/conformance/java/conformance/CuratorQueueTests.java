@@ -100,7 +100,7 @@ final class CuratorQueueTests extends CuratorSuite {
         }
         CuratorFramework client = curator();
         eventually("the queue is empty", () -> {
-            client.sync().forPath("/");
+            catchUp(client);
             return consumers[0].items.size() + consumers[1].items.size() >= 40 && client.getChildren().forPath(root() + "/queue").isEmpty();
         });
         List<String> all = new ArrayList<>(consumers[0].items);

@@ -27,6 +27,11 @@ abstract class CuratorSuite extends Suite {
         return client;
     }
 
+    /** Makes client's member show all that was acknowledged before; see {@link #settle}. */
+    static void catchUp(CuratorFramework client) throws Exception {
+        settle(client.getZookeeperClient().getZooKeeper());
+    }
+
     /** A thread that runs body, and whose failure the test can ask for. */
     static final class Task {
         private final Thread thread;

@@ -87,7 +87,7 @@ final class FaultTests extends CuratorSuite {
         for (Task task : tasks) {
             task.join();
         }
-        reader.sync().forPath("/");
+        catchUp(reader);
         int value = Integer.parseInt(text(reader.getData().forPath(counter)));
         check(sure.get() <= value && value <= sure.get() + unsure.get(),
                 "the counter is " + value + " after " + sure + " increments that are sure and " + unsure + " that may have been");
