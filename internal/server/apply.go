@@ -58,13 +58,23 @@ func (s *Server) touched(c *Conn) {
 		c.flushing = true
 		s.dirty = append(s.dirty, c)
 	}
-	if c.tooSlow() && c.phase != phaseClosing {
-		s.opt.Logger.Warn("connection closed: the client does not read what it is sent", "session", sessionID(c.session), "client", c.addr, "unsent_bytes", c.unsent+len(c.out))
-		s.opt.Metrics.ConnectionsClosed[metrics.ClosedSlow].Inc()
-		c.phase = phaseClosing
-		c.out = nil
-		c.link.Abort()
+}
+
+// pushed is touched, for a connection whose output was as long as from before
+// applying appended to it. If its client has yet to take what it was sent
+// before, and leaves too much, it is let go.
+func (s *Server) pushed(c *Conn, from int) {
+	s.touched(c)
+	c.pushed += len(c.out) - from
+	if !c.writing || c.pushed+c.pushing <= s.opt.MaxUnsent || c.phase == phaseClosing {
+		return
 	}
+	s.opt.Logger.Warn("connection closed: the client does not read what it is sent", "session", sessionID(c.session), "client", c.addr, "unsent_bytes", c.unsent+len(c.out))
+	s.opt.Metrics.ConnectionsClosed[metrics.ClosedSlow].Inc()
+	c.phase = phaseClosing
+	c.out = nil
+	c.link.Abort()
+	c.signalRoom()
 }
 
 // BeginSnapshot fixes the state as it is now.
@@ -154,10 +164,11 @@ func (k *sink) Changed(ev statemachine.Event) {
 		if s.flags&statemachine.FlagSkipACL == 0 && !statemachine.CheckACL(acl, jute.PermRead, c.ids) {
 			return
 		}
+		from := len(c.out)
 		c.out = jute.AppendEvent(c.out, ev.Zxid, typ, path)
 		c.stats.sent++
 		s.opt.Metrics.WatchEvents.Inc()
-		s.touched(c)
+		s.pushed(c, from)
 	}
 	switch ev.Type {
 	case jute.EventNodeCreated:
@@ -184,6 +195,12 @@ func (k *sink) Replied(r *statemachine.Result) {
 	if c.epoch != r.Epoch || c.queue.len() == 0 {
 		return
 	}
+	if c.phase != phaseAttached {
+		// It is closing, and has not been told of the events up to here: a reply
+		// would show a zxid beyond them.
+		s.outstanding.Add(-int64(c.queue.abandon()))
+		return
+	}
 	p := c.queue.front()
 	if p.seq != r.Seq {
 		// Only a broken invariant leads here. The client must not wait for an
@@ -198,6 +215,7 @@ func (k *sink) Replied(r *statemachine.Result) {
 	if r.Err == jute.ErrQuotaExceeded {
 		s.opt.Metrics.QuotaExceeded.Inc()
 	}
+	from := len(c.out)
 	if !p.quiet {
 		c.appendResult(p.xid, r)
 		s.answered(c, p)
@@ -212,7 +230,7 @@ func (k *sink) Replied(r *statemachine.Result) {
 		return
 	}
 	s.advance(c)
-	s.touched(c)
+	s.pushed(c, from)
 }
 
 // Refused closes the connection whose write came too late: its session has

@@ -98,8 +98,9 @@ func (s *Server) look(now time.Duration) (report []byte) {
 				s.opt.Logger.Info("connection closed: this member has had no contact with a quorum for too long to vouch for the session",
 					"session", sessionID(c.session), "client", c.addr, "timeout", c.timeout)
 				s.end(c, metrics.ClosedNoQuorum)
-			} else if now-heard > c.timeout {
-				// Its session is the leader's to expire; the connection is dead.
+			} else if now-heard > c.timeout && !(c.waiting && c.queue.len() > 0) {
+				// Its session is the leader's to expire; the connection is dead. (If
+				// we have not read from it because it waits for us, we can't tell.)
 				s.end(c, metrics.ClosedSilent)
 			} else if heard != c.reported || c.queue.len() > 0 {
 				// A client that waits for us is not silent. Nor is one whose session

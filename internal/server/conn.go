@@ -62,6 +62,11 @@ type Conn struct {
 	out, spare []byte
 	writing    bool
 	unsent     int // bytes in out and in the link's hands
+	// pushed are the bytes in out, pushing those in the link's hands, that
+	// applying has appended: events, and replies that waited for the log. Only
+	// they cost a slow client its connection. What is read for it at its request
+	// ends by itself, since no more is taken from it (ready).
+	pushed, pushing int
 	closeAfter bool
 	closing    time.Duration // when it began to close, on Options.Now
 	flushing   bool          // is in the flusher's list
@@ -127,8 +132,19 @@ func (c *Conn) reply(xid int32, zxid int64, code jute.ErrCode) {
 	c.stats.sent++
 }
 
-// tooSlow reports whether the client has left more unread than it may.
+// tooSlow reports whether the client has left so much unread that nothing more
+// is taken from it.
 func (c *Conn) tooSlow() bool { return c.unsent+len(c.out) > c.srv.opt.MaxUnsent }
+
+// hand gives what is encoded to whoever holds the writing flag. The caller
+// holds mu.
+func (c *Conn) hand() []byte {
+	buf := c.out
+	c.out, c.spare = c.spare[:0], nil
+	c.unsent = len(buf)
+	c.pushed, c.pushing = 0, c.pushed
+	return buf
+}
 
 // flush hands what is encoded to the link, without waiting. If the link takes
 // no more, a goroutine of the connection's own waits for it.
@@ -140,14 +156,12 @@ func (c *Conn) flush() {
 	}
 	c.writing = true
 	for {
-		buf := c.out
-		if len(buf) == 0 {
+		if len(c.out) == 0 {
 			c.writing = false
 			c.finishLocked()
 			return
 		}
-		c.out, c.spare = c.spare[:0], nil
-		c.unsent = len(buf)
+		buf := c.hand()
 		c.mu.Unlock()
 
 		n, err := c.link.TryWrite(buf)
@@ -166,7 +180,7 @@ func (c *Conn) flush() {
 
 // wrote takes a buffer back from the link. The caller holds mu.
 func (c *Conn) wrote(buf []byte) {
-	c.unsent = 0
+	c.unsent, c.pushing = 0, 0
 	c.signalRoom()
 	if cap(buf) <= keepBuffer {
 		c.spare = buf[:0]
@@ -185,14 +199,12 @@ func (c *Conn) drain(buf []byte, n int) {
 		}
 		c.mu.Lock()
 		c.wrote(buf)
-		buf, n = c.out, 0
-		if len(buf) == 0 {
+		if len(c.out) == 0 {
 			c.writing = false
 			c.finishLocked()
 			return
 		}
-		c.out, c.spare = c.spare[:0], nil
-		c.unsent = len(buf)
+		buf, n = c.hand(), 0
 		c.mu.Unlock()
 	}
 }
