@@ -172,6 +172,9 @@ func (c *Conn) touch() {
 	}
 }
 
+// Now is the time of the loop's last look at the clock.
+func (c *Conn) Now() int64 { return c.loop.now }
+
 // Outstanding is the number of requests without a reply.
 func (c *Conn) Outstanding() int { return c.pending.n }
 

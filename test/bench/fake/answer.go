@@ -21,7 +21,7 @@ const (
 // answer executes one request; it reports whether the connection goes on.
 func (c *conn) answer(body []byte) bool {
 	r := wire.NewReader(body)
-	a := Answer{Xid: r.Int(), Op: r.Int()}
+	a := Answer{Xid: r.Int(), Op: r.Int(), Session: c.session.id}
 	more := true
 	switch a.Op {
 	case wire.OpPing:
@@ -92,15 +92,17 @@ func (c *conn) one(op int32, r *wire.Reader) (path string, code int32, body []by
 	return path, codeUnknown, nil
 }
 
-// multi executes every part; the tests send none that fails.
+// multi executes every part under one zxid; the tests send none that fails.
 func (c *conn) multi(r *wire.Reader) []byte {
 	w := new(wire.Writer)
+	before := c.server.zxid
 	for {
 		op, done := r.Int(), r.Bool()
 		r.Int()
 		if done {
 			return w.Int(-1).Bool(true).Int(-1).Bytes()
 		}
+		c.server.zxid = before
 		_, code, body := c.one(op, r)
 		if op == wire.OpDelete {
 			r.Int() // the version

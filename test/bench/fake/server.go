@@ -10,9 +10,10 @@ import (
 
 // Answer is what the server is about to send for a request.
 type Answer struct {
-	// Op and Path are the request's.
-	Op   int32
-	Path string
+	// Op and Path are the request's, Session that of the client.
+	Op      int32
+	Path    string
+	Session int64
 
 	Xid  int32
 	Zxid int64

@@ -43,14 +43,29 @@ func TestRequestsAgainstTheConformanceCodec(t *testing.T) {
 	}
 }
 
-func TestSetTemplate(t *testing.T) {
-	tmpl := SetTemplate("/some/path", ValueLen)
+func TestTemplates(t *testing.T) {
 	value := make([]byte, ValueLen)
 	FillValue(value, 4, 2)
-	out, data := tmpl.AppendData([]byte("before"), 77, ValueLen)
-	FillValue(data, 4, 2)
+	set := SetTemplate("/some/path", ValueLen)
+	out := set.Append([]byte("before"), 77)
+	FillValue(set.Data(out, ValueLen), 4, 2)
 	if want := append([]byte("before"), AppendSet(nil, 77, "/some/path", value)...); !bytes.Equal(out, want) {
-		t.Errorf(" got %x\nwant %x", out, want)
+		t.Errorf("set:\n got %x\nwant %x", out, want)
+	}
+	create := CreateTemplate("/dir/n", ValueLen, Ephemeral)
+	out = create.AppendNumbered([]byte("before"), 78, 31)
+	FillValue(create.Data(out, ValueLen), 4, 2)
+	if want := append([]byte("before"), AppendCreate(nil, 78, "/dir/n00000031", value, Ephemeral)...); !bytes.Equal(out, want) {
+		t.Errorf("create:\n got %x\nwant %x", out, want)
+	}
+	out = DeleteTemplate("/dir/n").AppendNumbered([]byte("before"), 79, 12345678)
+	if want := append([]byte("before"), AppendDelete(nil, 79, "/dir/n12345678")...); !bytes.Equal(out, want) {
+		t.Errorf("delete:\n got %x\nwant %x", out, want)
+	}
+	for path, want := range map[string]bool{"/dir/n00000031": true, "/dir/n00000032": false, "/dir/n0000031": false, "/dir/m00000031": false, "/dir/n000000310": false} {
+		if IsNumbered([]byte(path), "/dir/n", 31) != want {
+			t.Errorf("IsNumbered(%s, 31) = %v", path, !want)
+		}
 	}
 }
 
@@ -162,14 +177,15 @@ func TestValues(t *testing.T) {
 func TestHotPathDoesNotAllocate(t *testing.T) {
 	set := SetTemplate("/some/path", ValueLen)
 	get := ReadTemplate(OpGetData, "/some/path", false)
+	create := CreateTemplate("/dir/n", ValueLen, Persistent)
 	buf := make([]byte, 0, 4096)
 	reply := new(wire.Writer).Int(3).Long(99).Int(0).Buffer(make([]byte, ValueLen)).Raw(make([]byte, StatLen)).Bytes()
 	FillValue(reply[20:], 1, 0)
 	allocs := testing.AllocsPerRun(100, func() {
-		b, data := set.AppendData(buf[:0], 1, ValueLen)
-		FillValue(data, 1, 2)
+		b := set.Append(buf[:0], 1)
+		FillValue(set.Data(b, ValueLen), 1, 2)
 		b = get.Append(b, 2)
-		b = AppendCreate(b, 3, "/x", data, Persistent)
+		b = create.AppendNumbered(b, 3, 77)
 		r, _ := ParseReply(reply)
 		v, rest, _ := ParseBytes(r.Body)
 		if _, err := CheckValue(v, 1); err != nil {
