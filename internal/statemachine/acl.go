@@ -53,7 +53,7 @@ func matchIP(id, expr string) bool {
 		return false
 	}
 	base, bits, ok := parseIPExpr(expr)
-	if !ok || base.BitLen() != addr.BitLen() {
+	if !ok {
 		return false
 	}
 	p, err := base.Prefix(bits)

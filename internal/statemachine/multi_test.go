@@ -186,6 +186,7 @@ func TestMultiFails(t *testing.T) {
 
 	c.failing(0, exists, create("/a", ""))
 	c.failing(0, gone, set("/gone", ""), create("/x", ""))
+	c.failing(0, gone, set("/gone", ""), del("/a"), create("/a", ""), del("/gone"))
 	c.failing(len(everyKind), version, append(slices.Clone(everyKind), check("/a", 9), create("/y", ""), set("/a", ""))...)
 	c.failing(1, exists, create("/x", ""), create("/x", ""))
 	c.failing(2, gone, create("/x", ""), del("/x"), set("/x", ""))
@@ -207,6 +208,8 @@ func TestMultiFails(t *testing.T) {
 		create("/zookeeper/quota/q/in/zookeeper_stats", ""), set("/q/in", "999"), set("/gone", ""))
 	c.failing(5, gone, del("/zookeeper/quota/q/zookeeper_limits"), create("/zookeeper/quota/q/zookeeper_limits", ""), del("/zookeeper/quota/q/zookeeper_limits"),
 		del("/zookeeper/quota/q/zookeeper_stats"), del("/zookeeper/quota/q"), set("/gone", ""))
+	c.failing(4, gone, create("/zookeeper/quota/e", ""), create("/zookeeper/quota/e/zookeeper_limits", ""), del("/zookeeper/quota/e/zookeeper_limits"),
+		del("/zookeeper/quota/e"), set("/gone", ""))
 	c.failing(1, jute.ErrBadArguments, create("/x", ""), set("/zookeeper/quota/q/zookeeper_limits", "rubbish"))
 	if got := b.used("/q"); got != "count=2,bytes=4" {
 		t.Errorf("usage %q", got)

@@ -195,6 +195,7 @@ func TestMemberStreams(t *testing.T) {
 		{"which leaves the old one as it was", 1, 10, 3, true},
 		{"a new start", 1, 11, 1, true},
 		{"the old one's next", 1, 10, 4, false},
+		{"the old one's, under the number that is the new one's next", 1, 10, 2, false},
 		{"the old one's first", 1, 10, 1, false},
 		{"the new one's next", 1, 11, 2, true},
 	} {

@@ -130,16 +130,22 @@ func split(b []byte) (records [][]byte) {
 
 // seal gives records an end with the right checksum and, if they make a state,
 // with its digest: what only who means harm would write.
-func seal(records []byte) []byte {
+func seal(records []byte) []byte { return sealAs(records, digestOf(records)) }
+
+func digestOf(records []byte) uint64 {
 	s := newRestorer(bytes.NewReader(records))
 	for err := error(nil); err == nil; s.records++ {
 		err = s.record()
 	}
-	var digest uint64
-	if t, err := s.tree.Finish(); err == nil {
-		s.m.tree = t
-		digest = s.m.Digest()
+	t, err := s.tree.Finish()
+	if err != nil {
+		return 0
 	}
+	s.m.tree = t
+	return s.m.Digest()
+}
+
+func sealAs(records []byte, digest uint64) []byte {
 	b, _ := beginRecord(slices.Clone(records), recordEnd)
 	b = binary.BigEndian.AppendUint64(b, digest)
 	b = binary.BigEndian.AppendUint32(b, 0)
@@ -153,6 +159,9 @@ func TestRecordsAreReadToTheirEnd(t *testing.T) {
 	body := slices.Concat(records[:len(records)-1]...)
 	if _, err := Restore(bytes.NewReader(seal(body))); err != nil {
 		t.Fatalf("sealed again as it was: %v", err)
+	}
+	if _, err := Restore(bytes.NewReader(sealAs(body, digestOf(body)+1))); err == nil || !strings.Contains(err.Error(), "digest") {
+		t.Errorf("another digest: %v", err)
 	}
 	for i := range 2 { // the machine's and the sessions'
 		for _, change := range []func(b []byte) []byte{
