@@ -72,7 +72,8 @@ func badFrame(format string, args ...any) error {
 }
 
 const (
-	// readBuffer is what a reader starts with and returns to.
+	// readBuffer is what a reader starts with and returns to, unless its largest
+	// frame is smaller.
 	readBuffer = 64 << 10
 	// keepBuffer is the largest buffer for reading that is kept for frames that
 	// do not need it.
@@ -128,7 +129,7 @@ func (f *frameReader) fill(n int) error {
 			}
 		}
 		if f.buf == nil {
-			f.buf = make([]byte, readBuffer)
+			f.buf = make([]byte, min(readBuffer, frameHeader+f.max))
 		}
 		if f.end == len(f.buf) || f.start+n > len(f.buf) {
 			f.makeRoom()

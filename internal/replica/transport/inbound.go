@@ -180,12 +180,16 @@ func (s *inSlot) dismiss(why *RefusedError) {
 	}
 }
 
-func (t *Transport) enter(l *link, key inKey) (*inSlot, *inConn, error) {
+func (t *Transport) enter(l *link, h hello) (*inSlot, *inConn, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.closed {
+	switch {
+	case t.closed:
 		return nil, nil, &RefusedError{ClosedStopping, "this member is stopping"}
+	case t.identity != identity{h.cluster, h.to}: // since check
+		return nil, nil, &RefusedError{ClosedIdentity, "this member has taken on another identity"}
 	}
+	key := inKey{h.from, h.kind}
 	slot := t.inbound[key]
 	if slot == nil {
 		if len(t.inbound) >= t.opts.MaxStreams {
@@ -201,23 +205,22 @@ func (t *Transport) enter(l *link, key inKey) (*inSlot, *inConn, error) {
 	return slot, c, nil
 }
 
-func (t *Transport) leave(slot *inSlot, c *inConn, key inKey) {
+func (t *Transport) leave(slot *inSlot, c *inConn, h hello) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if slot.current == c {
 		slot.current = nil
 	}
 	if slot.users--; slot.users == 0 {
-		delete(t.inbound, key)
+		delete(t.inbound, inKey{h.from, h.kind})
 	}
 }
 
 // serveStream reads a control or data stream to its end.
 func (t *Transport) serveStream(l *link, h hello) {
-	key := inKey{h.from, h.kind}
-	slot, c, err := t.enter(l, key)
+	slot, c, err := t.enter(l, h)
 	if err == nil {
-		defer t.leave(slot, c, key)
+		defer t.leave(slot, c, h)
 		err = t.readStream(c, slot, h)
 	}
 	var bad *badFrameError

@@ -167,15 +167,14 @@ func (t *Transport) keepAlive(l *link) (stop func()) {
 
 // serveSnapshot receives one snapshot.
 func (t *Transport) serveSnapshot(l *link, h hello) {
-	key := inKey{h.from, h.kind}
-	slot, c, err := t.enter(l, key)
+	slot, c, err := t.enter(l, h)
 	if err != nil {
 		var refused *RefusedError
 		errors.As(err, &refused)
 		sayGoodbye(l, refused)
 		return
 	}
-	defer t.leave(slot, c, key)
+	defer t.leave(slot, c, h)
 	if err := t.takeSnapshot(c, slot, h); err != nil && t.ctx.Err() == nil {
 		t.log.warn("snapshot", "A snapshot was not taken over", "member", fmt.Sprintf("%x", h.from), "remote", l.RemoteAddr(), "err", err)
 	}

@@ -51,7 +51,8 @@ type identity struct {
 
 func (i identity) isZero() bool { return i.cluster == [16]byte{} || i.member == 0 }
 
-// New binds the listener. Nothing is accepted or dialled before Start.
+// New binds the listener. Nothing is accepted before Start, nothing dialled
+// before SetPeers.
 func New(opts Options) (*Transport, error) {
 	if opts.Handler == nil {
 		return nil, errors.New("transport: Options.Handler is missing")
@@ -110,8 +111,7 @@ func setDefaults(o *Options) {
 	}
 }
 
-// Start accepts connections and dials the peers that have been set. It is
-// called once, when the handler is ready.
+// Start accepts connections. It is called once, when the handler is ready.
 func (t *Transport) Start() {
 	t.wg.Add(1)
 	go func() {
