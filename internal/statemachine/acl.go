@@ -119,7 +119,10 @@ const maxExpanded = 1 << 20
 // becomes may repeat another entry. Neither slices nor strings of the result
 // are its own.
 func FixupACL(acl []jute.ACL, ids []jute.ID) ([]jute.ACL, jute.ErrCode) {
-	if len(acl) == 1 && isAnyone(acl[0].ID) {
+	if len(acl) == 0 {
+		return nil, jute.ErrInvalidACL
+	}
+	if len(acl) == 1 && (isAnyone(acl[0].ID) || validID(acl[0].ID)) {
 		return acl, jute.OK
 	}
 	out := make([]jute.ACL, 0, len(acl))
@@ -128,7 +131,7 @@ func FixupACL(acl []jute.ACL, ids []jute.ID) ([]jute.ACL, jute.ErrCode) {
 	for i, a := range acl {
 		switch {
 		case repeats(i):
-		case isAnyone(a.ID):
+		case isAnyone(a.ID) || validID(a.ID):
 			out = append(out, a)
 		case a.ID.Scheme == "auth":
 			known := len(out)
@@ -143,14 +146,9 @@ func FixupACL(acl []jute.ACL, ids []jute.ID) ([]jute.ACL, jute.ErrCode) {
 			if len(out) == known || expanded > maxExpanded {
 				return nil, jute.ErrInvalidACL
 			}
-		case validID(a.ID):
-			out = append(out, a)
 		default:
 			return nil, jute.ErrInvalidACL
 		}
-	}
-	if len(out) == 0 {
-		return nil, jute.ErrInvalidACL
 	}
 	return out, jute.OK
 }
