@@ -349,16 +349,16 @@ func (c *Conn) appendResult(xid int32, r *statemachine.Result) {
 	c.stats.sent++
 }
 
-// appendParts appends the results of a multi. The results of TTL and container
-// creates are typed create2, as ZooKeeper types them.
+// appendParts appends the results of a multi, typed as ZooKeeper types them: a
+// create2 comes back as a plain create, TTL and container creates as create2.
 func appendParts(b []byte, parts []statemachine.Part) []byte {
 	for i := range parts {
 		p := &parts[i]
 		switch p.Op {
-		case jute.OpCreate:
-			b = jute.MultiHeader{Type: p.Op}.Append(b)
+		case jute.OpCreate, jute.OpCreate2:
+			b = jute.MultiHeader{Type: jute.OpCreate}.Append(b)
 			b = jute.AppendString(b, p.Path)
-		case jute.OpCreate2, jute.OpCreateContainer, jute.OpCreateTTL:
+		case jute.OpCreateContainer, jute.OpCreateTTL:
 			b = jute.MultiHeader{Type: jute.OpCreate2}.Append(b)
 			b = jute.AppendString(b, p.Path)
 			b = p.Stat.Append(b)

@@ -179,6 +179,8 @@ func (s *script) act(fields []string) {
 			epoch = t.Epoch
 		}
 		r.leader.ProposeAsLeader(statemachine.AppendExpire(nil, c.session, epoch))
+	case "reap": // the leader finds that a node's time has come, rightly or not
+		r.leader.ProposeAsLeader(statemachine.AppendReap(nil, w.at(0), 0))
 	case "silence", "pass":
 		silent := w.pos[1:]
 		r.pass(duration(w.at(0)), func(c *client) bool {
