@@ -1,6 +1,7 @@
 package member
 
 import (
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -36,8 +37,10 @@ func clusterID(hexID string) (id formation.ClusterID) {
 // need be, and begins to serve.
 func (m *Member) enter() error {
 	start := time.Now()
+	ctx, cancel := m.runContext()
+	defer cancel()
 	if m.dir.Identity.Get().ClusterID == "" {
-		if err := m.findEnsemble(); err != nil {
+		if err := m.findEnsemble(ctx); err != nil {
 			return err
 		}
 	}
@@ -46,7 +49,7 @@ func (m *Member) enter() error {
 	if m.transport != nil {
 		m.transport.SetIdentity(clusterID(id.ClusterID), id.MemberID)
 	}
-	n, err := m.openNode()
+	n, err := m.openNode(ctx)
 	if err != nil {
 		return err
 	}
@@ -61,7 +64,7 @@ func (m *Member) enter() error {
 }
 
 // openNode restores what is on disk and puts the replica over it.
-func (m *Member) openNode() (*replica.Node, error) {
+func (m *Member) openNode(ctx context.Context) (*replica.Node, error) {
 	snaps := m.dir.Snapshots
 	machine := statemachine.New()
 	cs := &raftpb.ConfState{}
@@ -90,6 +93,17 @@ func (m *Member) openNode() (*replica.Node, error) {
 	if err := m.alignLog(log, meta); err != nil {
 		return nil, err
 	}
+	members := machine.Members()
+	if meta.Index == 0 {
+		// It has joined, and its first snapshot has not come: who the others
+		// are is on no disk here.
+		if len(m.hosts) == 0 {
+			if err := m.join(ctx, clusterID(m.dir.Identity.Get().ClusterID), m.anotherServer(0)); err != nil {
+				return nil, err
+			}
+		}
+		members.List = m.hosts
+	}
 	m.server.Load(machine)
 	return replica.NewNode(replica.Config{
 		ID: m.dir.Identity.Get().MemberID, Log: log, Snapshots: snaps, App: m.app(), Transport: m.sender(),
@@ -98,7 +112,7 @@ func (m *Member) openNode() (*replica.Node, error) {
 		KeepEntries: m.opt.KeepEntries, SlowFsync: m.cfg.FsyncWarning,
 		ClusterID: m.dir.Identity.Get().ClusterID, PeerAddr: m.peerAddr, Now: m.now, WallMillis: wallMillis,
 		Metrics: m.metrics, Logger: m.log, Fail: m.fail,
-	}, meta, cs, machine.Members())
+	}, meta, cs, members)
 }
 
 // alignLog makes the log go on from the newest snapshot; meta is zero without one.
@@ -208,7 +222,7 @@ func (m *Member) adopt(cluster string) error {
 
 // findEnsemble founds the ensemble that the configuration describes, or joins
 // it.
-func (m *Member) findEnsemble() error {
+func (m *Member) findEnsemble(ctx context.Context) error {
 	if m.cfg.Standalone {
 		self, ok := m.cfg.Self()
 		p := statemachine.Member{Name: m.cfg.MyID, Voter: true}
@@ -218,5 +232,5 @@ func (m *Member) findEnsemble() error {
 		p.ID = m.dir.Identity.Get().MemberID
 		return m.found(newClusterID(), []statemachine.Member{p}, wallMillis())
 	}
-	return m.formOrJoin()
+	return m.formOrJoin(ctx)
 }

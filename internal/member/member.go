@@ -15,8 +15,10 @@ import (
 	"github.com/conclave-dev/conclave/internal/admin"
 	"github.com/conclave-dev/conclave/internal/metrics"
 	"github.com/conclave-dev/conclave/internal/replica"
+	"github.com/conclave-dev/conclave/internal/replica/formation"
 	"github.com/conclave-dev/conclave/internal/replica/transport"
 	"github.com/conclave-dev/conclave/internal/server"
+	"github.com/conclave-dev/conclave/internal/statemachine"
 	"github.com/conclave-dev/conclave/internal/storage"
 	"github.com/conclave-dev/conclave/internal/storage/vfs"
 	"github.com/conclave-dev/conclave/internal/zooconfig"
@@ -46,8 +48,11 @@ type Member struct {
 	metrics *metrics.Metrics
 	start   time.Time
 
-	dir       *storage.Dir
-	raftLog   *storage.Log // once the member belongs to an ensemble
+	dir     *storage.Dir
+	raftLog *storage.Log // once the member belongs to an ensemble
+	// hosts are the members that took this one in, until it has a snapshot that
+	// names them.
+	hosts     []statemachine.Member
 	server    *server.Server
 	transport *transport.Transport // nil for an ensemble of one
 	surface   *admin.Surface
@@ -55,7 +60,7 @@ type Member struct {
 	// node is set once the member belongs to an ensemble.
 	node      atomic.Pointer[replica.Node]
 	clusterID atomic.Pointer[string]
-	former    atomic.Pointer[formationHandler]
+	former    atomic.Pointer[formation.Node]
 
 	clientListener net.Listener
 	servers        []func(context.Context) // stop what serves people and monitoring

@@ -40,6 +40,9 @@ func (m *Member) openTransport() error {
 		return fmt.Errorf("peer address (the peer port of server.%d): %w", m.cfg.MyID, err)
 	}
 	m.transport = t
+	if err := m.openFormation(); err != nil {
+		return err
+	}
 	t.Start()
 	return nil
 }
@@ -79,7 +82,7 @@ func (p *peers) Call(_ net.Addr, kind byte, payload []byte) ([]byte, error) {
 		if f == nil {
 			return nil, errors.New("this member is starting")
 		}
-		return (*f)(payload)
+		return f.HandleCall(payload)
 	case formation.CallJoin:
 		req, err := formation.DecodeJoinRequest(payload)
 		if err != nil {

@@ -22,9 +22,6 @@ func newClusterID() string {
 	return hex.EncodeToString(b[:])
 }
 
-// formationHandler answers a formation message.
-type formationHandler func(payload []byte) ([]byte, error)
-
 // app is the server, with the member looking on.
 func (m *Member) app() replica.App { return &app{Server: m.server, m: m} }
 

@@ -80,6 +80,7 @@ func (n *Node) applyConfChange(e *raftpb.Entry) error {
 		return err
 	}
 	n.confState = cs
+	n.confIndex.Store(e.GetIndex())
 	list := n.members
 	if len(cc.GetContext()) > 0 {
 		var err error

@@ -151,6 +151,7 @@ type Node struct {
 	// been deposed at that time can't have answered.
 	contact   atomic.Int64
 	readIndex atomic.Uint64
+	confIndex atomic.Uint64                        // of the last change of the membership applied
 	newest    atomic.Pointer[storage.SnapshotMeta] // snapshot on disk
 	memberSet atomic.Pointer[statemachine.Members]
 }

@@ -55,7 +55,12 @@ func (s *raftStorage) FirstIndex() (uint64, error)   { return s.node.cfg.Log.Fir
 // whose content is streamed from disk when it is sent.
 func (s *raftStorage) Snapshot() (*raftpb.Snapshot, error) {
 	meta := s.node.newest.Load()
-	if meta.Index == 0 {
+	if meta.Index == 0 || meta.Index < s.node.confIndex.Load() {
+		// One from before the last change of the membership would be refused
+		// by the very member that the change let in.
+		if !s.node.snapshotting.Load() {
+			s.node.apply.put(task{snapshot: true})
+		}
 		return nil, raft.ErrSnapshotTemporarilyUnavailable
 	}
 	cs := &raftpb.ConfState{}

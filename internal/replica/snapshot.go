@@ -42,7 +42,7 @@ func (n *Node) maybeSnapshot() {
 
 // startSnapshot must be called by the applier.
 func (n *Node) startSnapshot() {
-	if !n.snapshotting.CompareAndSwap(false, true) {
+	if n.newest.Load().Index >= n.applied.Load() || !n.snapshotting.CompareAndSwap(false, true) {
 		return
 	}
 	cs, err := proto.MarshalOptions{Deterministic: true}.Marshal(n.confState)

@@ -38,24 +38,16 @@ type Identity struct {
 	// has one and finds another log, or none, must not start.
 	LogID uint64
 	// Formation is what the member has promised and accepted while a new
-	// ensemble is being formed, so that it accepts no second one.
-	Formation Formation
+	// ensemble is being formed, so that it accepts no second one; the caller's
+	// encoding, empty before the first promise.
+	Formation []byte
 	// Removed says that the ensemble has removed the member: it must not
 	// serve nor vote under this identity again.
 	Removed bool
 }
 
-// Formation is the member's side of the agreement on a new ensemble. The
-// contents are the caller's.
-type Formation struct {
-	Promised       []byte
-	AcceptedBallot []byte
-	AcceptedValue  []byte
-}
-
 func (id Identity) clone() Identity {
-	f := &id.Formation
-	f.Promised, f.AcceptedBallot, f.AcceptedValue = bytes.Clone(f.Promised), bytes.Clone(f.AcceptedBallot), bytes.Clone(f.AcceptedValue)
+	id.Formation = bytes.Clone(id.Formation)
 	return id
 }
 
@@ -70,20 +62,14 @@ type identityEnvelope struct {
 // identityJSON is Identity in the file. Ids are hex strings: JSON's numbers lose
 // bits in the hands of many tools.
 type identityJSON struct {
-	Version   int            `json:"version"`
-	ClusterID string         `json:"clusterID,omitempty"`
-	MemberID  hexID          `json:"memberID,omitempty"`
-	Name      int            `json:"name,omitempty"`
-	Boot      uint64         `json:"boot,omitempty"`
-	LogID     hexID          `json:"logID,omitempty"`
-	Formation *formationJSON `json:"formation,omitempty"`
-	Removed   bool           `json:"removed,omitempty"`
-}
-
-type formationJSON struct {
-	Promised       []byte `json:"promised,omitempty"`
-	AcceptedBallot []byte `json:"acceptedBallot,omitempty"`
-	AcceptedValue  []byte `json:"acceptedValue,omitempty"`
+	Version   int    `json:"version"`
+	ClusterID string `json:"clusterID,omitempty"`
+	MemberID  hexID  `json:"memberID,omitempty"`
+	Name      int    `json:"name,omitempty"`
+	Boot      uint64 `json:"boot,omitempty"`
+	LogID     hexID  `json:"logID,omitempty"`
+	Formation []byte `json:"formation,omitempty"`
+	Removed   bool   `json:"removed,omitempty"`
 }
 
 type hexID uint64
@@ -99,7 +85,7 @@ func (h *hexID) UnmarshalText(b []byte) error {
 func encodeIdentity(id Identity) ([]byte, error) {
 	raw, err := json.Marshal(identityJSON{
 		Version: identityVersion, ClusterID: id.ClusterID, MemberID: hexID(id.MemberID), Name: id.Name, Boot: id.Boot,
-		LogID: hexID(id.LogID), Formation: (*formationJSON)(&id.Formation), Removed: id.Removed,
+		LogID: hexID(id.LogID), Formation: id.Formation, Removed: id.Removed,
 	})
 	if err != nil {
 		return nil, err
@@ -137,10 +123,7 @@ func decodeIdentity(b []byte) (Identity, error) {
 	if j.Version != identityVersion {
 		return Identity{}, fmt.Errorf("it has version %d of the format, this program reads version %d", j.Version, identityVersion)
 	}
-	id := Identity{ClusterID: j.ClusterID, MemberID: uint64(j.MemberID), Name: j.Name, Boot: j.Boot, LogID: uint64(j.LogID), Removed: j.Removed}
-	if j.Formation != nil {
-		id.Formation = Formation(*j.Formation)
-	}
+	id := Identity{ClusterID: j.ClusterID, MemberID: uint64(j.MemberID), Name: j.Name, Boot: j.Boot, LogID: uint64(j.LogID), Formation: j.Formation, Removed: j.Removed}
 	return id, nil
 }
 

@@ -12,7 +12,7 @@ import (
 
 var testIdentity = Identity{
 	ClusterID: "00ff", MemberID: 0xfedcba9876543210, Name: 3, Boot: 7, LogID: 5, Removed: true,
-	Formation: Formation{Promised: []byte{1}, AcceptedBallot: []byte{0, 255}, AcceptedValue: []byte("v")},
+	Formation: []byte{1, 0, 255},
 }
 
 func openIdentity(t *testing.T, fs vfs.FS) *IdentityFile {
@@ -79,7 +79,7 @@ func TestIdentitySurvivesCrashes(t *testing.T) {
 func TestGetReturnsACopy(t *testing.T) {
 	f := openIdentity(t, vfs.NewMem(nil))
 	check(t, f.Update(func(id *Identity) { *id = testIdentity }))
-	f.Get().Formation.Promised[0] = 9
+	f.Get().Formation[0] = 9
 	if !reflect.DeepEqual(f.Get(), testIdentity) {
 		t.Fatal("a caller changed the identity through Get")
 	}
