@@ -1,0 +1,62 @@
+package process
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime/debug"
+	"sync"
+	"testing"
+)
+
+var binary struct {
+	once sync.Once
+	dir  string
+	err  error
+}
+
+// program returns conclave-server, built once, with the race detector if this
+// test has it.
+func program(t testing.TB) string {
+	t.Helper()
+	binary.once.Do(func() {
+		if binary.dir, binary.err = os.MkdirTemp("", "conclave-process-"); binary.err != nil {
+			return
+		}
+		args := []string{"build", "-o", binary.dir}
+		if raceEnabled() {
+			args = append(args, "-race")
+		}
+		out, err := exec.Command("go", append(args, "github.com/conclave-dev/conclave/cmd/conclave-server")...).CombinedOutput()
+		if err != nil {
+			binary.err = fmt.Errorf("%w: %s", err, out)
+		}
+	})
+	if binary.err != nil {
+		t.Fatalf("build conclave-server: %v", binary.err)
+	}
+	return filepath.Join(binary.dir, "conclave-server")
+}
+
+func raceEnabled() bool {
+	info, _ := debug.ReadBuildInfo()
+	for _, s := range info.Settings {
+		if s.Key == "-race" {
+			return s.Value == "true"
+		}
+	}
+	return false
+}
+
+func removeBinary() {
+	if binary.dir != "" {
+		_ = os.RemoveAll(binary.dir)
+	}
+}
+
+// startProgram starts conclave-server on a free port of its choice.
+func startProgram(t testing.TB, dataDir string, env ...string) *server {
+	t.Helper()
+	return start(t, program(t), []string{"--data-dir", dataDir, "--listen", "127.0.0.1:0"}, env...)
+}
