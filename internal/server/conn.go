@@ -67,9 +67,9 @@ type Conn struct {
 	// they cost a slow client its connection. What is read for it at its request
 	// ends by itself, since no more is taken from it (ready).
 	pushed, pushing int
-	closeAfter bool
-	closing    time.Duration // when it began to close, on Options.Now
-	flushing   bool          // is in the flusher's list
+	closeAfter      bool
+	closing         time.Duration // when it began to close, on Options.Now
+	flushing        bool          // is in the flusher's list
 
 	// waiting tells that the reader waits for room or for the handshake.
 	waiting bool
