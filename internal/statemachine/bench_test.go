@@ -48,14 +48,12 @@ type load struct {
 	entry []byte
 }
 
-const loadNodes = 10_000
-
-// newLoad makes a tree of some size below /load.
-func newLoad(tb testing.TB, sink Sink) *load {
+// newLoad makes a tree of so many nodes below /load.
+func newLoad(tb testing.TB, nodes int, sink Sink) *load {
 	b := newBox(tb)
 	c := b.open(1)
 	c.create("/load", "")
-	for i := range loadNodes {
+	for i := range nodes {
 		c.create(fmt.Sprintf("/load/node-%06d", i), "some data to begin with")
 	}
 	return &load{tb: tb, m: b.Machine, sink: sink, seq: c.seq, index: b.index}
@@ -82,8 +80,8 @@ type work struct {
 	allocs float64
 }
 
-func someWork() []work {
-	paths := make([]string, loadNodes)
+func someWork(nodes int) []work {
+	paths := make([]string, nodes)
 	for i := range paths {
 		paths[i] = fmt.Sprintf("/load/node-%06d", i)
 	}
@@ -101,7 +99,7 @@ func someWork() []work {
 	})
 	deletes := bodies(func(p string) []byte { return versionBody(p+"-new", -1) })
 	var setTens, createTens, deleteTens [][]byte
-	for i := range loadNodes / 10 {
+	for i := range nodes / 10 {
 		var s, c, d []part
 		for _, p := range paths[i*10 : i*10+10] {
 			s, c, d = append(s, set(p, data)), append(c, create(p+"-new", data)), append(d, del(p+"-new"))
@@ -112,21 +110,21 @@ func someWork() []work {
 	ephemeral := createBody("/load/ephemeral", data, open, jute.ModeEphemeral)
 	gone := versionBody("/load/ephemeral", -1)
 	return []work{
-		{"setData", func(l *load, i int) { l.apply(jute.OpSetData, sets[i%loadNodes]) }, 0},
+		{"setData", func(l *load, i int) { l.apply(jute.OpSetData, sets[i%nodes]) }, 0},
 		// The tree grows and shrinks by all of its size, so that what a create
 		// costs a delete does not hide.
 		{"create and delete", func(l *load, i int) {
-			if i/loadNodes%2 == 0 {
-				l.apply(jute.OpCreate, creates[i%loadNodes])
+			if i/nodes%2 == 0 {
+				l.apply(jute.OpCreate, creates[i%nodes])
 			} else {
-				l.apply(jute.OpDelete, deletes[i%loadNodes])
+				l.apply(jute.OpDelete, deletes[i%nodes])
 			}
 		}, 0},
 		{"create with an ACL, and delete", func(l *load, i int) {
-			if i/loadNodes%2 == 0 {
-				l.apply(jute.OpCreate, auths[i%loadNodes])
+			if i/nodes%2 == 0 {
+				l.apply(jute.OpCreate, auths[i%nodes])
 			} else {
-				l.apply(jute.OpDelete, deletes[i%loadNodes])
+				l.apply(jute.OpDelete, deletes[i%nodes])
 			}
 		}, 1},
 		{"create sequential", func(l *load, i int) { l.apply(jute.OpCreate2, sequential) }, 0},
@@ -146,14 +144,15 @@ func someWork() []work {
 }
 
 func BenchmarkApply(b *testing.B) {
+	const nodes = 10_000
 	for _, sink := range []string{"deaf", "watched", "quota"} {
-		for _, w := range someWork() {
+		for _, w := range someWork(nodes) {
 			b.Run(sink+"/"+w.name, func(b *testing.B) {
-				l := newLoad(b, deaf{})
+				l := newLoad(b, nodes, deaf{})
 				switch sink {
 				case "watched":
 					t := watch.New[int]()
-					for i := range loadNodes {
+					for i := range nodes {
 						t.Add(i%100, fmt.Sprintf("/load/node-%06d", i), watch.Persistent)
 					}
 					t.Add(7, "/load", watch.PersistentRecursive)
@@ -176,17 +175,18 @@ func BenchmarkApply(b *testing.B) {
 
 // What clients do all day allocates nothing once the tree has its size.
 func TestSteadyStateDoesNotAllocate(t *testing.T) {
-	for _, w := range someWork() {
-		l := newLoad(t, deaf{})
+	const nodes = 1000
+	for _, w := range someWork(nodes) {
+		l := newLoad(t, nodes, deaf{})
 		i := 0
 		round := func() {
 			w.do(l, i)
 			i++
 		}
-		for range 2 * loadNodes {
+		for range 2 * nodes {
 			round()
 		}
-		if got := testing.AllocsPerRun(2*loadNodes, round); got > w.allocs {
+		if got := testing.AllocsPerRun(2*nodes, round); got > w.allocs {
 			t.Errorf("%s: %v allocations, where %v will do", w.name, got, w.allocs)
 		}
 	}

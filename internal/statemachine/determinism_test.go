@@ -61,7 +61,7 @@ func same(tb testing.TB, what string, m, want *Machine, lines, wantLines []strin
 // state and the same answers, however they are cut into entries, and wherever a
 // member has come in by a snapshot.
 func TestSameHistorySameState(t *testing.T) {
-	seeds, length := 12, 1200
+	seeds, length := 10, 1000
 	if testing.Short() {
 		seeds = 6
 	}

@@ -32,7 +32,7 @@ const snapshotVersion = 1
 
 // maxRecord bounds a record that has to be in memory as a whole, in bytes.
 // Those of the tree are taken piece by piece, and may be as large as a node.
-const maxRecord = 64 << 20
+const maxRecord = 16 << 20
 
 // sessionsPerRecord is how many bytes of sessions go into a record before the
 // next begins. One session takes some kilobytes at most (maxIdentities).

@@ -72,7 +72,7 @@ func TestRestoreBringsEverythingBack(t *testing.T) {
 	}
 }
 
-// Whatever is damaged is an error, and never a panic: each bit, each length,
+// Whatever is damaged is an error, and never a panic: each byte, each length,
 // more or less of it.
 func TestDamagedSnapshots(t *testing.T) {
 	good := take(t, furnished(t), 300)
@@ -83,10 +83,10 @@ func TestDamagedSnapshots(t *testing.T) {
 		}
 	}
 	for i := range good {
-		for bit := range 8 {
+		for _, change := range []byte{1 << (i % 8), 0x80, 0xff} {
 			b := slices.Clone(good)
-			b[i] ^= 1 << bit
-			try(fmt.Sprintf("byte %d of %d, bit %d", i, len(good), bit), b)
+			b[i] ^= change
+			try(fmt.Sprintf("byte %d of %d, changed by %#x", i, len(good), change), b)
 		}
 		try(fmt.Sprintf("cut to %d of %d bytes", i, len(good)), good[:i])
 		try(fmt.Sprintf("without byte %d", i), slices.Delete(slices.Clone(good), i, i+1))
