@@ -25,6 +25,8 @@ type script struct {
 	r       *rig
 	options func(*Options)
 	ids     *orderly
+	snap    *statemachine.Snapshot // begun and not ended,
+	snapAt  int                    // at this index
 }
 
 func runScripts(t *testing.T, dir string) {
@@ -250,9 +252,15 @@ func (s *script) network(cmd string, w *words) {
 		r.commit()
 	case "restore": // a snapshot of another member replaces the state
 		from := s.member(w.kv["from"])
-		m.restore(bytes.NewReader(from.snapshot(nil)), from.applied)
+		m.restore(bytes.NewReader(from.endSnapshot(from.beginSnapshot())), from.applied)
 		m.lagging = false
 		r.commit()
+	case "begin-snapshot":
+		s.snap, s.snapAt = m.beginSnapshot(), m.applied
+	case "end-snapshot": // and restore another member from it
+		into := s.member(w.kv["into"])
+		into.lagging = true
+		into.restore(bytes.NewReader(m.endSnapshot(s.snap)), s.snapAt)
 	case "close-door":
 		m.srv.SetServing(false)
 	case "drain":

@@ -346,7 +346,7 @@ func (m *member) crash(snapshot bool, options func(*Options)) {
 	r := m.rig
 	var state []byte
 	if snapshot {
-		state = m.snapshot(nil)
+		state = m.endSnapshot(m.beginSnapshot())
 	}
 	for _, l := range slices.Clone(m.links) {
 		l.say("the member has crashed")
@@ -372,16 +372,17 @@ func (m *member) crash(snapshot bool, options func(*Options)) {
 	m.catchUp()
 }
 
-// snapshot writes a snapshot of the member's state; meanwhile, if given, runs
-// once the state is fixed and before it is written.
-func (m *member) snapshot(meanwhile func()) []byte {
+// beginSnapshot fixes the member's state as it is now.
+func (m *member) beginSnapshot() *statemachine.Snapshot {
 	snap, err := m.srv.BeginSnapshot()
 	if err != nil {
 		m.rig.t.Fatal(err)
 	}
-	if meanwhile != nil {
-		meanwhile()
-	}
+	return snap
+}
+
+// endSnapshot writes the snapshot, a little at a time.
+func (m *member) endSnapshot(snap *statemachine.Snapshot) []byte {
 	var b []byte
 	for done := false; !done; {
 		m.srv.ReadSnapshot(func() { b, done = snap.Next(b, 200) })
