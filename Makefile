@@ -1,7 +1,8 @@
 # Every target that a person types is listed by `make help`.
 SHELL := /bin/bash
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-LDFLAGS := -s -w -X main.version=$(VERSION)
+BUILT ?= $(shell git log -1 --format=%cI 2>/dev/null)
+LDFLAGS := -s -w -X main.version=$(VERSION) -X main.built=$(BUILT)
 BIN := bin
 
 .PHONY: help
@@ -22,6 +23,10 @@ lint: ## gofmt, go vet, staticcheck, generated files fresh
 	go vet ./...
 	go vet -tags conformance ./test/conformance/...
 	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+
+.PHONY: generated
+generated: ## fail if a generated file is not fresh (needs protoc)
+	./hack/generate.sh --check
 
 .PHONY: test-conformance
 test-conformance: build ## genuine Java, C and Go clients against a three-member ensemble (installs Debian's packages, needs root)

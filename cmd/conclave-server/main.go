@@ -11,7 +11,6 @@ import (
 	"net/http/pprof"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -23,8 +22,12 @@ import (
 	"github.com/conclave-dev/conclave/internal/zooconfig"
 )
 
-// version is set by the linker; "dev" in builds without it.
-var version = "dev"
+// version and built are set by the linker: what was built, and the time of its
+// commit (RFC 3339).
+var (
+	version = "dev"
+	built   = ""
+)
 
 func main() {
 	if err := command().Execute(); err != nil {
@@ -152,18 +155,10 @@ func profiles() http.Handler {
 	return mux
 }
 
-// buildVersion names the build; its time is that of the commit it was made of,
-// where the toolchain has noted it.
 func buildVersion() admin.Version {
-	v := admin.Version{Number: version}
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			if s.Key == "vcs.time" {
-				if t, err := time.Parse(time.RFC3339, s.Value); err == nil {
-					v.Built = t
-				}
-			}
-		}
+	t, err := time.Parse(time.RFC3339, built)
+	if err != nil {
+		t = time.Time{} // a build without it
 	}
-	return v
+	return admin.Version{Number: version, Built: t}
 }

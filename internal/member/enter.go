@@ -36,7 +36,6 @@ func clusterID(hexID string) (id formation.ClusterID) {
 // enter makes the member part of its ensemble, founding it or joining it if
 // need be, and begins to serve.
 func (m *Member) enter() error {
-	start := time.Now()
 	ctx, cancel := m.runContext()
 	defer cancel()
 	if m.dir.Identity.Get().ClusterID == "" {
@@ -49,6 +48,7 @@ func (m *Member) enter() error {
 	if m.transport != nil {
 		m.transport.SetIdentity(clusterID(id.ClusterID), id.MemberID)
 	}
+	start := time.Now()
 	n, err := m.openNode(ctx)
 	if err != nil {
 		return err
