@@ -64,6 +64,8 @@ type Conn struct {
 	// LastZxid is the largest zxid in any reply so far, over all connections of
 	// the session.
 	LastZxid int64
+	// Heard is when the server was last heard from.
+	Heard int64
 	// Out takes what is to be sent next: append to it after Push.
 	Out []byte
 
@@ -111,7 +113,7 @@ func (l *Loop) Dial(o Options, h Handler) (*Conn, error) {
 		unix.Close(fd)
 		return nil, fmt.Errorf("connect to %v: %w", o.Server, err)
 	}
-	c := &Conn{ID: o.ID, Server: o.Server, Session: o.Session, Timeout: o.Timeout, LastZxid: o.LastZxid, loop: l, handler: h, fd: fd, polling: true}
+	c := &Conn{ID: o.ID, Server: o.Server, Session: o.Session, Timeout: o.Timeout, LastZxid: o.LastZxid, loop: l, handler: h, fd: fd, polling: true, Heard: l.now}
 	if o.Reserve > 0 {
 		c.pending.ring = make([]Pending, ceilPow2(o.Reserve))
 		c.Out = make([]byte, 0, 1024)
@@ -284,6 +286,7 @@ func (c *Conn) read() error {
 		return c.lost(io.EOF)
 	}
 	l.now = l.clock()
+	c.Heard = l.now
 	b := l.buf[:have+n]
 	for {
 		body, size, err := proto.Frame(b)
@@ -363,3 +366,6 @@ func (c *Conn) accepted(body []byte) error {
 	c.lastSent = c.loop.now
 	return c.handler.Opened(c)
 }
+
+// Pinging tells whether a ping has not been answered.
+func (c *Conn) Pinging() bool { return len(c.pings) > 0 }

@@ -23,6 +23,8 @@ type Answer struct {
 	Hold bool
 	// Twice sends it a second time.
 	Twice bool
+	// Drop closes the connection instead of sending it.
+	Drop bool
 }
 
 // Server serves on a loopback port until Close.
@@ -126,6 +128,13 @@ func (s *Server) Drop() {
 	}
 }
 
+// Sessions is the number of sessions that have not been closed.
+func (s *Server) Sessions() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.sessions)
+}
+
 // Len is the number of nodes, the root included.
 func (s *Server) Len() int {
 	s.mu.Lock()
@@ -215,6 +224,10 @@ func (c *conn) accept(w *wire.Conn, body []byte) bool {
 func (c *conn) send(a Answer) {
 	if c.server.fault != nil {
 		c.server.fault(&a)
+	}
+	if a.Drop {
+		c.Close()
+		return
 	}
 	frame := encode(a)
 	if a.Twice {
