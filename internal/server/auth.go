@@ -17,7 +17,8 @@ import (
 // auth handles an auth request: it is answered at once, and takes effect for
 // everything that the client sends after it. What the client has proven goes
 // into the log, numbered like a write, so that writes are judged by it on
-// every member; the secret itself does not. The caller holds c.mu.
+// every member; the secret itself does not. Replies say nothing of the state:
+// their zxid is 0. The caller holds c.mu.
 func (s *Server) auth(c *Conn, xid int32, body []byte) {
 	var req jute.AuthRequest
 	d := jute.NewDecoder(body)
@@ -26,7 +27,7 @@ func (s *Server) auth(c *Conn, xid int32, body []byte) {
 	if d.Err() != nil || !ok {
 		s.opt.Metrics.AuthFailures.Inc()
 		s.opt.Logger.Warn("connection closed: authentication failed", "session", sessionID(c.session), "client", c.addr, "scheme", req.Scheme)
-		c.reply(xid, s.machine.Zxid(), jute.ErrAuthFailed)
+		c.reply(xid, 0, jute.ErrAuthFailed)
 		s.end(c, metrics.ClosedAuthFailed)
 		return
 	}
@@ -40,7 +41,7 @@ func (s *Server) auth(c *Conn, xid int32, body []byte) {
 		}
 		s.submit(c, pending{xid: xid, op: jute.OpAuth, write: true, quiet: true, start: s.opt.Now()}, jute.OpAuth, statemachine.AuthBody(id))
 	}
-	c.reply(xid, s.machine.Zxid(), jute.OK)
+	c.reply(xid, 0, jute.OK)
 }
 
 func containsID(ids []jute.ID, id jute.ID) bool {

@@ -74,8 +74,12 @@ func (s *Server) may(c *Conn, id tree.NodeID, perm jute.Perm) bool {
 }
 
 // find looks a path up for a read. ZooKeeper does not check the paths of
-// reads: a bad one is simply not there, but for one with a null byte.
+// reads: a bad one is simply not there, but for one with a null byte. The empty
+// one is the root's second name.
 func (s *Server) find(path string) tree.NodeID {
+	if path == "" {
+		return tree.Root
+	}
 	if tree.ValidatePath(path) != nil {
 		return tree.None
 	}

@@ -121,14 +121,15 @@ func (s *Server) queued(c *Conn, p pending) {
 
 // answer answers a read, or a request that failed beforehand.
 func (s *Server) answer(c *Conn, p *pending, body []byte) {
-	if p.fail != jute.OK {
-		c.reply(p.xid, s.machine.Zxid(), p.fail)
-		if p.fail == jute.ErrUnimplemented {
-			s.opt.Logger.Warn("unknown operation: the connection is closed", "session", sessionID(c.session), "client", c.addr, "op", p.op.String())
-			s.end(c, metrics.ClosedMalformed)
-		}
-	} else {
+	switch p.fail {
+	case jute.OK:
 		s.read(c, p.xid, p.op, body)
+	case jute.ErrUnimplemented:
+		c.reply(p.xid, -1, p.fail) // ZooKeeper's zxid for what never entered its pipeline
+		s.opt.Logger.Warn("unknown operation: the connection is closed", "session", sessionID(c.session), "client", c.addr, "op", p.op.String())
+		s.end(c, metrics.ClosedMalformed)
+	default:
+		c.reply(p.xid, s.machine.Zxid(), p.fail)
 	}
 	s.answered(c, p)
 }

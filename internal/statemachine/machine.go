@@ -253,7 +253,7 @@ func (m *Machine) execute(s *session.Session, op SessionOp, body []byte, sink Si
 		r.Zxid = m.nextZxid()
 		d := jute.NewDecoder(body)
 		var p Part
-		r.Err = m.write(s, op.Op, op.Flags, &d, &p)
+		r.Err = m.write(s, op.Op, op.Flags, &d, &p, false)
 		r.Path, r.Stat = p.Path, p.Stat
 	}
 	for i := range m.events {
@@ -264,11 +264,22 @@ func (m *Machine) execute(s *session.Session, op SessionOp, body []byte, sink Si
 
 // write runs one write operation outside or inside a multi, reading its body
 // from d, and leaves its outcome in p.
-func (m *Machine) write(s *session.Session, op jute.OpCode, flags byte, d *jute.Decoder, p *Part) jute.ErrCode {
+func (m *Machine) write(s *session.Session, op jute.OpCode, flags byte, d *jute.Decoder, p *Part, inMulti bool) jute.ErrCode {
 	p.Op = op
 	switch op {
 	case jute.OpCreate, jute.OpCreate2, jute.OpCreateContainer, jute.OpCreateTTL:
-		return m.create(s, op, flags, d, p)
+		var req jute.CreateRequest
+		req.Decode(d, op)
+		if d.Err() != nil {
+			return jute.ErrMarshalling
+		}
+		if inMulti {
+			var code jute.ErrCode
+			if p.Op, code = createInMulti(op, req.Mode); code != jute.OK {
+				return code
+			}
+		}
+		return m.create(s, &req, flags, p)
 	case jute.OpDelete:
 		return m.remove(s, flags, d)
 	case jute.OpSetData:

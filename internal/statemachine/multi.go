@@ -28,8 +28,12 @@ func (m *Machine) multi(s *session.Session, flags byte, body []byte, r *Result) 
 			skipPart(&d, h.Type)
 			continue
 		}
-		if p.Err = m.write(s, h.Type, flags, &d, p); p.Err != jute.OK {
+		if p.Err = m.write(s, h.Type, flags, &d, p, true); p.Err != jute.OK {
 			failedAt = len(r.Parts) - 1
+		}
+		if p.Err == jute.ErrMarshalling {
+			r.Err = p.Err
+			break
 		}
 	}
 	if failedAt < 0 {
@@ -39,6 +43,9 @@ func (m *Machine) multi(s *session.Session, flags byte, body []byte, r *Result) 
 	m.tree.Rollback()
 	m.undoQuotas()
 	m.events = m.events[:0]
+	if r.Err != jute.OK {
+		r.Parts = r.Parts[:0]
+	}
 	for i := range r.Parts {
 		p := Part{Op: jute.OpError}
 		switch {
@@ -67,6 +74,24 @@ func checkMulti(d jute.Decoder) jute.ErrCode {
 			return jute.ErrMarshalling
 		}
 	}
+}
+
+// createInMulti returns which create an operation of a multi is. Outside a multi
+// the operation decides, inside one the mode: ZooKeeper forgets there as what
+// a create came. create2 is remembered, for the Stat that it is to answer. A
+// mode with a time to live makes the multi unreadable if none has come with it.
+func createInMulti(op jute.OpCode, mode jute.CreateMode) (jute.OpCode, jute.ErrCode) {
+	switch {
+	case mode.TTL() && op != jute.OpCreateTTL:
+		return op, jute.ErrMarshalling
+	case mode.TTL():
+		return jute.OpCreateTTL, jute.OK
+	case mode == jute.ModeContainer:
+		return jute.OpCreateContainer, jute.OK
+	case op == jute.OpCreate2:
+		return jute.OpCreate2, jute.OK
+	}
+	return jute.OpCreate, jute.OK
 }
 
 // skipPart reads past one operation's body; false for what a multi can't hold.

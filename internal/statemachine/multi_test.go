@@ -280,3 +280,35 @@ func TestLargeMulti(t *testing.T) {
 		}
 	}
 }
+
+// In a multi the mode says what a create makes, whatever operation it came as.
+func TestMultiCreatesByMode(t *testing.T) {
+	b := newBox(t)
+	c := b.open(1)
+	r := c.multi(
+		part{jute.OpCreateContainer, createBody("/plain", "", open, jute.ModePersistent)},
+		with(jute.ModeContainer, "/container"),
+		part{jute.OpCreate2, createBody("/container2", "", open, jute.ModeContainer)},
+		part{jute.OpCreateTTL, ttlBody("/nottl", open, jute.ModeEphemeral, 5)},
+	)
+	for i, want := range []struct {
+		op   jute.OpCode
+		kind tree.Kind
+	}{{jute.OpCreate, tree.Persistent}, {jute.OpCreateContainer, tree.Container}, {jute.OpCreateContainer, tree.Container}, {jute.OpCreate, tree.Ephemeral}} {
+		p := r.Parts[i]
+		if kind := b.Tree().Kind(b.Tree().Find(p.Path)); p.Op != want.op || kind != want.kind {
+			t.Errorf("%s: answered as %v, kind %v; want %v, %v", p.Path, p.Op, kind, want.op, want.kind)
+		}
+	}
+	// A time to live that did not come makes all of it unreadable, once an
+	// earlier part has not failed already.
+	bad := part{jute.OpCreateContainer, createBody("/x", "", open, jute.ModeTTL)}
+	digest := b.Tree().Digest()
+	if r := c.do(jute.OpMulti, multiBody(create("/y", ""), bad, del("/y"))); r.Err != jute.ErrMarshalling || len(r.Parts) != 0 {
+		t.Errorf("%v, %+v", r.Err, r.Parts)
+	}
+	if b.Tree().Digest() != digest {
+		t.Error("an unreadable multi has changed the tree")
+	}
+	c.failing(0, jute.ErrNoNode, del("/y"), bad)
+}

@@ -52,13 +52,8 @@ func (m *Machine) findParent(parent string) tree.NodeID {
 
 // create keeps the order of ZooKeeper's checks: mode and TTL, shape of the
 // path, InvalidACL, NoNode, NoAuth, bad path, NodeExists,
-// NoChildrenForEphemerals, quota.
-func (m *Machine) create(s *session.Session, op jute.OpCode, flags byte, d *jute.Decoder, p *Part) jute.ErrCode {
-	var req jute.CreateRequest
-	req.Decode(d, op)
-	if d.Err() != nil {
-		return jute.ErrMarshalling
-	}
+// NoChildrenForEphemerals, quota. p.Op says which of the creates it is.
+func (m *Machine) create(s *session.Session, req *jute.CreateRequest, flags byte, p *Part) jute.ErrCode {
 	if !req.Mode.Valid() {
 		return jute.ErrBadArguments
 	}
@@ -66,10 +61,10 @@ func (m *Machine) create(s *session.Session, op jute.OpCode, flags byte, d *jute
 		if flags&FlagExtendedTypes == 0 {
 			return jute.ErrUnimplemented
 		}
-		if op != jute.OpCreateTTL || req.TTL < 1 || req.TTL > MaxTTL {
+		if p.Op != jute.OpCreateTTL || req.TTL < 1 || req.TTL > MaxTTL {
 			return jute.ErrBadArguments
 		}
-	} else if op == jute.OpCreateTTL {
+	} else if p.Op == jute.OpCreateTTL {
 		return jute.ErrBadArguments
 	}
 	parentPath, ok := splitParent(req.Path)
@@ -112,9 +107,9 @@ func (m *Machine) create(s *session.Session, op jute.OpCode, flags byte, d *jute
 
 	n := tree.NewNode{Data: req.Data, ACL: acl, Zxid: m.zxid, Now: m.now}
 	switch {
-	case op == jute.OpCreateContainer:
+	case p.Op == jute.OpCreateContainer:
 		n.Kind = tree.Container
-	case op == jute.OpCreateTTL:
+	case p.Op == jute.OpCreateTTL:
 		n.Kind, n.TTL = tree.TTL, req.TTL
 	case req.Mode.Ephemeral():
 		n.Kind, n.Owner = tree.Ephemeral, s.ID
