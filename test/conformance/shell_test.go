@@ -6,13 +6,15 @@ import (
 	"context"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 )
 
 // shellSession is what an operator types into zkCli, and what has to be among
-// the lines that come back, in this order (regular expressions).
+// the lines that come back: regular expressions, those of one command in any
+// order, behind those of the commands before it.
 var shellSession = []struct {
 	command string
 	want    []string
@@ -72,17 +74,15 @@ func TestShell(t *testing.T) {
 	lines := strings.Split(string(out), "\n")
 	at := 0
 	for _, step := range shellSession {
+		last := at
 		for _, pattern := range step.want {
-			re := regexp.MustCompile(pattern)
-			from := at
-			for at < len(lines) && !re.MatchString(lines[at]) {
-				at++
+			n := slices.IndexFunc(lines[at:], regexp.MustCompile(pattern).MatchString)
+			if n < 0 {
+				t.Fatalf("%q: no line matches %q behind line %d of\n%s\n%s", step.command, pattern, at, out, stderr.String())
 			}
-			if at == len(lines) {
-				t.Fatalf("%q: no line matches %q behind line %d of\n%s\n%s", step.command, pattern, from, out, stderr.String())
-			}
-			at++
+			last = max(last, at+n+1)
 		}
+		at = last
 	}
 	for _, refused := range []string{"version No is not valid : /cli", "Node does not exist: /cli"} {
 		if !strings.Contains(stderr.String(), refused) {
