@@ -2,7 +2,6 @@ package server
 
 import (
 	"github.com/conclave-dev/conclave/internal/jute"
-	"github.com/conclave-dev/conclave/internal/statemachine"
 	"github.com/conclave-dev/conclave/internal/tree"
 	"github.com/conclave-dev/conclave/internal/watch"
 )
@@ -19,27 +18,25 @@ func (s *Server) setWatches(c *Conn, xid int32, op jute.OpCode, body []byte) {
 	}
 	t := s.machine.Tree()
 	// Events of the past carry no transaction's id: several may be missing
-	// between them.
-	raise := func(typ jute.EventType, path string, id tree.NodeID) {
-		if id != tree.None && s.flags&statemachine.FlagSkipACL == 0 && !s.may(c, id, jute.PermRead) {
-			return
-		}
+	// between them. As in ZooKeeper nobody asks for the right to read: they tell
+	// nothing that exists, which needs no right, would not.
+	raise := func(typ jute.EventType, path string) {
 		c.out = jute.AppendEvent(c.out, -1, typ, path)
 		c.stats.sent++
 	}
 	for _, path := range req.Data {
 		switch id := s.find(path); {
 		case id == tree.None:
-			raise(jute.EventNodeDeleted, path, id)
+			raise(jute.EventNodeDeleted, path)
 		case t.Mzxid(id) > req.RelativeZxid:
-			raise(jute.EventNodeDataChanged, path, id)
+			raise(jute.EventNodeDataChanged, path)
 		default:
 			s.watches.Add(c, path, watch.Data)
 		}
 	}
 	for _, path := range req.Exist {
 		if id := s.find(path); id != tree.None {
-			raise(jute.EventNodeCreated, path, id)
+			raise(jute.EventNodeCreated, path)
 		} else {
 			s.watches.Add(c, path, watch.Data)
 		}
@@ -47,9 +44,9 @@ func (s *Server) setWatches(c *Conn, xid int32, op jute.OpCode, body []byte) {
 	for _, path := range req.Child {
 		switch id := s.find(path); {
 		case id == tree.None:
-			raise(jute.EventNodeDeleted, path, id)
+			raise(jute.EventNodeDeleted, path)
 		case t.Pzxid(id) > req.RelativeZxid:
-			raise(jute.EventNodeChildrenChanged, path, id)
+			raise(jute.EventNodeChildrenChanged, path)
 		default:
 			s.watches.Add(c, path, watch.Child)
 		}
