@@ -220,8 +220,19 @@ func (k *sink) Replied(r *statemachine.Result) {
 		c.appendResult(p.xid, r)
 		s.answered(c, p)
 	}
+	refused := p.quiet && r.Err != jute.OK
 	c.queue.pop()
 	s.outstanding.Add(-1)
+	if refused {
+		// The client was told that it is authenticated. It may not go on in that
+		// belief.
+		s.opt.Logger.Warn("connection closed: the session has proven too many identities", "session", sessionID(c.session), "client", c.addr)
+		s.opt.Metrics.AuthFailures.Inc()
+		s.opt.Metrics.ConnectionsClosed[metrics.ClosedAuthFailed].Inc()
+		delete(s.bySession, r.Session)
+		s.drop(c)
+		return
+	}
 	if r.Op == jute.OpCloseSession {
 		s.opt.Metrics.SessionsClosed.Inc()
 		s.opt.Metrics.ConnectionsClosed[metrics.ClosedSessionClosed].Inc()

@@ -34,7 +34,6 @@ type Conn struct {
 	// lastHeard is when bytes last came from the client, on Options.Now.
 	lastHeard atomic.Int64
 	opened    time.Duration // when it was accepted, on Options.Now
-	gone      atomic.Bool   // left the table
 
 	// mu guards what follows. The state's lock is taken before it.
 	mu    sync.Mutex
