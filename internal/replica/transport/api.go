@@ -110,8 +110,10 @@ type Options struct {
 	MaxFrame int
 	// MaxCall bounds the payload of a call and of its reply. Default 1 MiB.
 	MaxCall int
-	// QueueBytes bounds what waits for one peer's data stream; the control
-	// stream has a sixteenth of it. Default 16 MiB.
+	// QueueBytes bounds what waits for one peer's data stream, what is being
+	// written included; the control stream has a sixteenth of it. What exceeds
+	// it is dropped, and costs raft a probe: it should be twice what raft may
+	// have in flight to a follower, or more. Default 16 MiB.
 	QueueBytes int
 	// MaxPending bounds accepted connections whose hello has not been read;
 	// above it, the oldest of them is closed. Default 64.
