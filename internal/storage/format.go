@@ -13,7 +13,7 @@ import (
 // segment is a header in a page of its own and then batches, back to back, each
 // aligned to batchAlign:
 //
-//	segment header   magic[8] version:4 flags:4 logID:8 seq:8 crc:4
+//	segment header   magic[8] version:4 flags:4 logID:8 seq:8 size:8 crc:4
 //	batch header     magic:4 headerCRC:4 bodyCRC:4 bodyLen:4 prev:4 kind:1 0[3] watermark:8
 //	batch body       items, zero-padded to batchAlign
 //
@@ -42,7 +42,7 @@ import (
 const (
 	segmentMagic      = "cnclvlog"
 	segmentVersion    = 1
-	segmentHeaderSize = 36
+	segmentHeaderSize = 44
 	// firstBatch leaves the header alone in its page, so that no later write
 	// touches the sectors that it is in.
 	firstBatch = 4096
@@ -110,6 +110,10 @@ type segmentHeader struct {
 	logID    uint64
 	seq      uint32
 	recycled bool
+	// size in bytes with which the file was made. It may be longer: a file that
+	// is shorter was cut by something else than a crash, and with its end went
+	// what could tell whether the log went on there.
+	size int64
 }
 
 func (h segmentHeader) encode() []byte {
@@ -121,7 +125,8 @@ func (h segmentHeader) encode() []byte {
 	}
 	le.PutUint64(b[16:], h.logID)
 	le.PutUint64(b[24:], uint64(h.seq))
-	le.PutUint32(b[32:], crc32.Checksum(b[:32], castagnoli))
+	le.PutUint64(b[32:], uint64(h.size))
+	le.PutUint32(b[40:], crc32.Checksum(b[:40], castagnoli))
 	return b
 }
 
@@ -130,13 +135,14 @@ func (h *segmentHeader) decode(b []byte) string {
 	switch {
 	case string(b[:8]) != segmentMagic:
 		return "this is not a log segment (bad magic)"
-	case le.Uint32(b[32:]) != crc32.Checksum(b[:32], castagnoli):
+	case le.Uint32(b[40:]) != crc32.Checksum(b[:40], castagnoli):
 		return "the segment header has a bad checksum"
 	case le.Uint32(b[8:]) != segmentVersion:
 		return "the segment was written by another version of the format"
 	}
 	h.logID, h.seq = le.Uint64(b[16:]), uint32(le.Uint64(b[24:]))
 	h.recycled = le.Uint32(b[12:])&flagRecycled != 0
+	h.size = int64(le.Uint64(b[32:]))
 	return ""
 }
 

@@ -102,15 +102,20 @@ func TestDamageToWhatWasSyncedRefuses(t *testing.T) {
 		}
 	}
 
-	for i, name := range names {
-		fs := fs.Clone()
-		check(t, fs.Remove(path.Join("log", name)))
-		_, _, err := OpenLog(fs, "log", opt)
-		if i == len(names)-1 {
-			check(t, err) // sealed, and the next segment not there yet
-		} else if err == nil || !strings.Contains(err.Error(), name) {
+	for _, name := range names {
+		without := fs.Clone()
+		check(t, without.Remove(path.Join("log", name)))
+		if _, _, err := OpenLog(without, "log", opt); err == nil || !strings.Contains(err.Error(), name) {
 			t.Fatalf("without %s: %v", name, err)
 		}
+		cut := fs.Clone()
+		f, err := cut.OpenReadWrite(path.Join("log", name))
+		check(t, err)
+		size, err := f.Size()
+		check(t, err)
+		check(t, f.Truncate(size-1))
+		check(t, f.Close())
+		wantCorrupt(t, cut, path.Join("log", name), size-1)
 	}
 }
 
@@ -199,7 +204,7 @@ func TestCutBatchesDoNotComeBack(t *testing.T) {
 	for _, recycled := range []bool{false, true} {
 		fs, states, offs := tornLog(t)
 		file := path.Join("log", segmentName(1))
-		patch(t, fs, file, 0, segmentHeader{testLogID, 1, recycled}.encode())
+		patch(t, fs, file, 0, segmentHeader{logID: testLogID, seq: 1, recycled: recycled}.encode())
 		check(t, fs.Corrupt(file, offs[0]+60, 1))
 		l, rec := mustOpen(t, fs, small)
 		if rec.Cut == nil || rec.LastIndex != 2 {

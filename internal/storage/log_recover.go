@@ -34,7 +34,9 @@ import (
 // kindSeal and is synced, and the first watermark in the new one is beyond that
 // seal. So a chain that ends before a seal is a tail like any other, unless a
 // later segment has a header, and then the rule above speaks. A segment made
-// ready early has no header.
+// ready early has no header. A segment is made, name and all, before the one
+// before it is sealed, and at its full length: one that is missing behind a
+// seal, or is shorter than it was made, is damage.
 //
 // What this cannot see: damage to batches after which nothing was written. A
 // torn tail and rot in the very last sync look the same. The window is short
@@ -150,9 +152,6 @@ func (l *Log) create() (Recovered, error) {
 type tail struct {
 	seg int // index in Log.segs
 	off int64
-	// sealed says that the last batch is a seal: the log goes on in a segment
-	// that does not exist yet.
-	sealed bool
 	// watermark of the last whole batch. Up to there all is durable.
 	watermark pos
 	// cut is the offset up to which something is to be wiped, off if nothing.
@@ -174,15 +173,16 @@ func (l *Log) replay() (Recovered, tail, error) {
 		if sealed && !last {
 			continue
 		}
-		t := tail{seg: i, off: off, sealed: sealed, watermark: r.watermark, cut: off}
-		if !sealed {
-			cut, err := l.judge(&reader, i, off, bad)
-			if err != nil {
-				return rec, t, err
-			}
-			if cut > off {
-				rec.Cut, t.cut = &Cut{File: seg.path, Offset: off, Bytes: cut - off, Reason: bad}, cut
-			}
+		t := tail{seg: i, off: off, watermark: r.watermark, cut: off}
+		if sealed {
+			return rec, t, &CorruptError{seg.path, off, fmt.Sprintf("the log goes on in the next segment, %s, which is missing", segmentName(seg.seq+1))}
+		}
+		cut, err := l.judge(&reader, i, off, bad)
+		if err != nil {
+			return rec, t, err
+		}
+		if cut > off {
+			rec.Cut, t.cut = &Cut{File: seg.path, Offset: off, Bytes: cut - off, Reason: bad}, cut
 		}
 		if i == 0 && off == firstBatch && seg.seq != 1 {
 			return rec, t, &CorruptError{seg.path, off, fmt.Sprintf("the log begins with this segment, and it has no valid first batch; segment %s is missing", segmentName(seg.seq-1))}
@@ -256,16 +256,7 @@ func (l *Log) settle(t tail) error {
 	if err := l.fs.SyncDir(l.dir); err != nil {
 		return err
 	}
-	switch {
-	case t.sealed:
-		next, err := l.makeSegment(seg.seq+1, l.opt.SegmentSize)
-		if err != nil {
-			return err
-		}
-		if err := l.begin(next); err != nil {
-			return err
-		}
-	case t.off == firstBatch:
+	if t.off == firstBatch {
 		if err := l.writeOpening(seg); err != nil {
 			return err
 		}

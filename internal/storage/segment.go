@@ -88,6 +88,9 @@ func openSegment(fs vfs.FS, dir string, seq uint32) (*segment, segmentHeader, er
 	if h.seq != seq {
 		return fail(&CorruptError{name, 0, fmt.Sprintf("this is segment %s, under another name", segmentName(h.seq))})
 	}
+	if size < h.size {
+		return fail(&CorruptError{name, size, fmt.Sprintf("the file ends here, and it was made %d bytes long: what was in the rest is lost", h.size)})
+	}
 	return newSegment(f, name, h, size), h, nil
 }
 
@@ -105,19 +108,18 @@ func (l *Log) makeSegment(seq uint32, size int64) (*segment, error) {
 	} else if f, err = l.fs.Create(temp); err != nil {
 		return nil, ioError("create", name, err)
 	}
-	got := int64(0)
 	err = func() error {
 		if err := f.Preallocate(size); err != nil {
 			return ioError(fmt.Sprintf("allocate %d bytes for", size), name, err)
+		}
+		if h.size, err = f.Size(); err != nil {
+			return ioError("stat", name, err)
 		}
 		if _, err := f.WriteAt(h.encode(), 0); err != nil {
 			return ioError("write header of", name, err)
 		}
 		if err := f.Sync(); err != nil {
 			return ioError("fsync", name, err)
-		}
-		if got, err = f.Size(); err != nil {
-			return ioError("stat", name, err)
 		}
 		if err := l.fs.Rename(temp, name); err != nil {
 			return ioError("rename a new segment to", name, err)
@@ -134,7 +136,7 @@ func (l *Log) makeSegment(seq uint32, size int64) (*segment, error) {
 		_ = l.fs.Remove(temp)
 		return nil, err
 	}
-	return newSegment(f, name, h, got), nil
+	return newSegment(f, name, h, h.size), nil
 }
 
 // Prepare makes the next segment ready once the present one is half full, and
