@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-var binary struct {
+var built struct {
 	once sync.Once
 	dir  string
 	err  error
@@ -20,23 +20,23 @@ var binary struct {
 // test has it.
 func program(t testing.TB) string {
 	t.Helper()
-	binary.once.Do(func() {
-		if binary.dir, binary.err = os.MkdirTemp("", "conclave-process-"); binary.err != nil {
+	built.once.Do(func() {
+		if built.dir, built.err = os.MkdirTemp("", "conclave-process-"); built.err != nil {
 			return
 		}
-		args := []string{"build", "-o", binary.dir}
+		args := []string{"build", "-o", built.dir}
 		if raceEnabled() {
 			args = append(args, "-race")
 		}
 		out, err := exec.Command("go", append(args, "github.com/conclave-dev/conclave/cmd/conclave-server")...).CombinedOutput()
 		if err != nil {
-			binary.err = fmt.Errorf("%w: %s", err, out)
+			built.err = fmt.Errorf("%w: %s", err, out)
 		}
 	})
-	if binary.err != nil {
-		t.Fatalf("build conclave-server: %v", binary.err)
+	if built.err != nil {
+		t.Fatalf("build conclave-server: %v", built.err)
 	}
-	return filepath.Join(binary.dir, "conclave-server")
+	return filepath.Join(built.dir, "conclave-server")
 }
 
 func raceEnabled() bool {
@@ -50,8 +50,8 @@ func raceEnabled() bool {
 }
 
 func removeBinary() {
-	if binary.dir != "" {
-		_ = os.RemoveAll(binary.dir)
+	if built.dir != "" {
+		_ = os.RemoveAll(built.dir)
 	}
 }
 

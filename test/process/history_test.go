@@ -346,6 +346,7 @@ func (h *history) next(w *world) edit {
 		return edit{op: wire.OpMulti, parts: []edit{
 			{op: wire.OpDelete, path: fmt.Sprintf("/m%d", r.IntN(4)), version: -1},
 			{op: wire.OpCreate2, path: "/q-", data: data, flags: wire.PersistentSequential},
+			{op: wire.OpSetData, path: "/held", data: data, version: -1}, // its stat tells the time
 		}}
 	case k == 5:
 		return edit{op: wire.OpSetData, path: name, data: data, version: int32(r.IntN(4))}

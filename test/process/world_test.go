@@ -172,6 +172,9 @@ func (w *world) multi(e edit, zxid, time int64) effect {
 	for i, p := range e.parts {
 		r := try.apply(p, zxid, time)
 		if r.err == 0 {
+			if p.op == wire.OpCreate2 {
+				r.stat = wire.Stat{} // in a multi a create answers with its path alone
+			}
 			out.parts = append(out.parts, r)
 			continue
 		}
