@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -251,4 +252,22 @@ func (m *Member) Serves() error {
 func (m *Member) mntr() (map[string]string, error) {
 	answer, err := ensemble.FourLetterWord(m.Addr.String(), "mntr", 5*time.Second)
 	return ensemble.ParseMntr(answer), err
+}
+
+// Syncs is how often the members have synced their logs since they started, by
+// their own account.
+func (e *Ensemble) Syncs() (float64, error) {
+	sum := 0.0
+	for _, m := range e.Members {
+		mntr, err := m.mntr()
+		if err != nil {
+			return 0, err
+		}
+		n, err := strconv.ParseFloat(mntr["cnt_fsynctime"], 64)
+		if err != nil {
+			return 0, fmt.Errorf("%s, member %d: mntr says nothing about cnt_fsynctime: %w", e.Kind, m.ID, err)
+		}
+		sum += n
+	}
+	return sum, nil
 }
