@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"strconv"
 	"time"
 
@@ -60,10 +61,19 @@ func (m *Member) formOrJoin(ctx context.Context) error {
 			return fmt.Errorf("the ensemble was founded with server.%d, which is not in this configuration", seat.N)
 		}
 		p.ID = seat.ID
+		if host, _, err := net.SplitHostPort(seat.Addr); err == nil && wildcard(p.Host) {
+			p.Host = host // our own line names no address that others could use
+		}
 		list = append(list, p)
 	}
 	m.log.Info("founded the ensemble", "cluster", out.Founded.ClusterID, "voters", len(list))
 	return m.found(out.Founded.ClusterID.String(), list, out.Founded.FoundedAt)
+}
+
+// wildcard reports whether a server line's host stands for all interfaces.
+func wildcard(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "" || err == nil && addr.IsUnspecified()
 }
 
 // joinRetry is how long a member waits before it asks again to be taken in.

@@ -34,7 +34,7 @@ func randomMemberID() uint64 {
 func (m *Member) openTransport() error {
 	t, err := transport.New(transport.Options{
 		Listen: m.cfg.PeerAddress, MemberID: m.dir.Identity.Get().MemberID, Handler: (*peers)(m),
-		Logger: m.log, SilenceTimeout: m.cfg.SyncLimit,
+		Logger: m.log, SilenceTimeout: m.cfg.SyncLimit, QueueBytes: replica.QueueBytes,
 	})
 	if err != nil {
 		return fmt.Errorf("peer address (the peer port of server.%d): %w", m.cfg.MyID, err)

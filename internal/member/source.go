@@ -57,6 +57,13 @@ func (s *source) Status() admin.Status {
 		st.Sessions.Total = sm.Sessions().Len()
 		st.ConfigIndex = sm.Members().Index
 	})
+	if connected, ok := m.server.SessionStates(); ok {
+		// A count of a moment ago may exceed the present total by those that
+		// have just closed.
+		st.Sessions.Connected = min(connected, st.Sessions.Total)
+		st.Sessions.Connecting = st.Sessions.Total - st.Sessions.Connected
+		st.Sessions.Known = true
+	}
 	self, _ := n.Members().Get(id.MemberID)
 	switch {
 	case m.cfg.Standalone && len(n.Members().List) < 2:

@@ -142,15 +142,24 @@ func (n *Node) propose(now time.Duration, forwards, leaderOps [][]byte) {
 	}
 	var entry []byte
 	ok := true
+	count := func(ops []byte) {
+		if k, err := statemachine.CountOps(ops); err == nil {
+			n.cfg.Metrics.TransactionsProposed.Add(uint64(k))
+		}
+	}
 	flush := func() {
 		if len(entry) > statemachine.HeaderSize && ok {
 			if err := n.rn.Propose(entry); err != nil {
 				ok = false
+			} else {
+				n.proposals.made(now)
+				n.cfg.Metrics.ProposalSize.Observe(len(entry))
 			}
 		}
 		entry = nil
 	}
 	add := func(ops []byte) {
+		count(ops)
 		if len(entry) > 0 && len(entry)+len(ops) > maxEntryBytes {
 			flush()
 		}
@@ -226,6 +235,7 @@ func (n *Node) noteRole(rd raft.Ready) {
 		// nobody's session: it asks now, not when the next probe is due.
 		n.probe(n.cfg.Now())
 	}
+	n.proposals.forget()
 	n.role = role
 	n.term.Store(role.Term)
 	n.lead.Store(role.Leader)
@@ -245,6 +255,38 @@ func (n *Node) noteContact(rs raft.ReadState) {
 	n.contact.Store(at)
 }
 
+// noteCommitted measures how long what this leader has proposed took to be
+// committed.
+func (n *Node) noteCommitted(entries []*raftpb.Entry) {
+	if !n.role.IsLeader {
+		return
+	}
+	for _, e := range entries {
+		if e.GetTerm() == n.role.Term && e.GetType() == raftpb.EntryNormal && len(e.GetData()) > 0 {
+			if at, ok := n.proposals.committed(); ok {
+				n.cfg.Metrics.Commit.Observe(n.cfg.Now() - at)
+			}
+		}
+	}
+}
+
+// proposals are the times of what this leader has proposed and not seen
+// committed, oldest first. The log keeps their order.
+type proposals struct{ at []time.Duration }
+
+func (p *proposals) made(now time.Duration) { p.at = append(p.at, now) }
+
+func (p *proposals) committed() (at time.Duration, ok bool) {
+	if len(p.at) == 0 {
+		return 0, false
+	}
+	at = p.at[0]
+	p.at = append(p.at[:0], p.at[1:]...)
+	return at, true
+}
+
+func (p *proposals) forget() { p.at = p.at[:0] }
+
 // route hands each of raft's messages to whom it is for.
 func (n *Node) route(msgs []*raftpb.Message) {
 	peers := msgs[:0]
@@ -253,6 +295,7 @@ func (n *Node) route(msgs []*raftpb.Message) {
 		case m.GetTo() == raft.LocalAppendThread:
 			n.logs.put(task{msg: m})
 		case m.GetTo() == raft.LocalApplyThread:
+			n.noteCommitted(m.GetEntries())
 			n.apply.put(task{msg: m})
 		case m.GetType() == raftpb.MsgSnap:
 			n.sendSnapshot(m)

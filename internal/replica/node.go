@@ -128,6 +128,7 @@ type Node struct {
 	campaignAt  time.Duration // a hurried election, 0 for none
 	holdUntil   time.Duration // raft takes no proposals before
 	ticks       uint64
+	proposals   proposals
 	spareMsgs   []*raftpb.Message
 
 	// Owned by the log writer.
@@ -170,6 +171,13 @@ type inbox struct {
 // them again.
 const maxForwardBytes = 64 << 20
 
+// maxInflightBytes bounds what is on its way to one follower. The transport's
+// queue has to hold more: what it drops, raft has to find out about.
+const maxInflightBytes = 16 << 20
+
+// QueueBytes is what a transport's queue for one member has to hold, in bytes.
+const QueueBytes = 3 * maxInflightBytes
+
 // maxEntryBytes is when the operations that queued up are cut into another
 // entry.
 const maxEntryBytes = 1 << 20
@@ -197,7 +205,7 @@ func NewNode(cfg Config, meta storage.SnapshotMeta, confState *raftpb.ConfState,
 		AsyncStorageWrites: true, PreVote: true, CheckQuorum: true,
 		ReadOnlyOption: raft.ReadOnlySafe, StepDownOnRemoval: true, DisableProposalForwarding: true,
 		MaxSizePerMsg: 1 << 20, MaxCommittedSizePerReady: 16 << 20,
-		MaxUncommittedEntriesSize: 128 << 20, MaxInflightMsgs: 512, MaxInflightBytes: 64 << 20,
+		MaxUncommittedEntriesSize: 128 << 20, MaxInflightMsgs: 512, MaxInflightBytes: maxInflightBytes,
 		Logger: raftLogger{cfg.Logger},
 	})
 	if err != nil {

@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -215,6 +216,9 @@ func (k *sink) Replied(r *statemachine.Result) {
 	if r.Err == jute.ErrQuotaExceeded {
 		s.opt.Metrics.QuotaExceeded.Inc()
 	}
+	if r.SoftQuota != "" {
+		s.warnQuota(r, c)
+	}
 	from := len(c.out)
 	if !p.quiet {
 		c.appendResult(p.xid, r)
@@ -302,6 +306,19 @@ func (k *sink) superseded(c *Conn, here bool) {
 		return
 	}
 	k.detach(c, metrics.ClosedSessionMoved, "the session's client has connected again")
+}
+
+// quotaWarnings is how often a client that goes on over a soft quota is named.
+const quotaWarnings = 10 * time.Second
+
+// warnQuota names who is over a soft quota, but not for each of their writes.
+func (s *Server) warnQuota(r *statemachine.Result, c *Conn) {
+	now := s.opt.Now()
+	if now-s.quotaWarned < quotaWarnings && s.quotaWarned != 0 {
+		return
+	}
+	s.quotaWarned = now
+	s.opt.Logger.Warn("soft quota exceeded; nothing is refused", "quota", strings.Clone(r.SoftQuota), "use", r.SoftUse, "session", sessionID(c.session), "client", c.addr)
 }
 
 func (k *sink) detach(c *Conn, reason metrics.Closure, why string) {

@@ -49,7 +49,7 @@ func (s *Server) Tick(now time.Duration) {
 	role := s.role
 	var due []int64
 	if s.expiring {
-		s.touchAll(now, report)
+		s.hear(s.opt.Member, now, report)
 		if s.fresh(now, s.opt.MinTimeout) {
 			due = s.clock.Due(now, maxExpiriesPerTick)
 		} else {
@@ -57,7 +57,7 @@ func (s *Server) Tick(now time.Duration) {
 		}
 	}
 	s.clockMu.Unlock()
-	if !role.IsLeader && role.Leader != 0 && len(report) > 0 {
+	if !role.IsLeader && role.Leader != 0 {
 		s.reporter.Report(role.Leader, report)
 	}
 	if len(due) > 0 {
@@ -73,6 +73,8 @@ const closeTime = 10 * time.Second
 // look visits every connection: which sessions were heard from since the last
 // time, which handshakes take too long, whom this member can't vouch for.
 func (s *Server) look(now time.Duration) (report []byte) {
+	report = make([]byte, 8, 64)
+	connected := uint64(0)
 	for _, id := range s.conns.takeHeard() {
 		report = binary.BigEndian.AppendUint64(report, uint64(id))
 	}
@@ -94,6 +96,9 @@ func (s *Server) look(now time.Duration) (report []byte) {
 				c.closeLocked()
 			}
 		case phaseAttached:
+			if !c.moved {
+				connected++
+			}
 			if !s.fresh(now, c.timeout) {
 				s.opt.Logger.Info("connection closed: this member has had no contact with a quorum for too long to vouch for the session",
 					"session", sessionID(c.session), "client", c.addr, "timeout", c.timeout)
@@ -119,24 +124,52 @@ func (s *Server) look(now time.Duration) (report []byte) {
 			c.flush()
 		}
 	})
+	binary.BigEndian.PutUint64(report, connected)
 	return report
+}
+
+// SessionStates returns, on the leader, how many sessions have an open
+// connection at a member that has reported lately.
+func (s *Server) SessionStates() (connected int, known bool) {
+	now := s.opt.Now()
+	s.clockMu.Lock()
+	defer s.clockMu.Unlock()
+	if !s.expiring {
+		return 0, false
+	}
+	for _, h := range s.heard {
+		if now-h.at < 8*tickInterval(s.opt) {
+			connected += h.connected
+		}
+	}
+	return connected, true
 }
 
 // Report takes what another member heard from its sessions. Any goroutine may
 // call it.
-func (s *Server) Report(_ uint64, payload []byte) {
+func (s *Server) Report(from uint64, payload []byte) {
 	now := s.opt.Now()
 	s.clockMu.Lock()
 	defer s.clockMu.Unlock()
 	if s.expiring {
-		s.touchAll(now, payload)
+		s.hear(from, now, payload)
 	}
 }
 
-// touchAll restarts the clocks of the sessions in a report. The caller holds
-// clockMu.
-func (s *Server) touchAll(now time.Duration, report []byte) {
-	for ; len(report) >= 8; report = report[8:] {
+// heardOf is what a member last said of its connections.
+type heardOf struct {
+	connected int
+	at        time.Duration
+}
+
+// hear takes a report: how many sessions have an open connection at the
+// member, and which of them it has heard from. The caller holds clockMu.
+func (s *Server) hear(from uint64, now time.Duration, report []byte) {
+	if len(report) < 8 {
+		return
+	}
+	s.heard[from] = heardOf{connected: int(binary.BigEndian.Uint64(report)), at: now}
+	for report = report[8:]; len(report) >= 8; report = report[8:] {
 		s.clock.Touch(now, int64(binary.BigEndian.Uint64(report)))
 	}
 }
@@ -184,6 +217,7 @@ func (s *Server) noteTerm(term uint64) {
 		return
 	}
 	s.expiring = true
+	clear(s.heard)
 	s.clock.Restart(s.opt.Now(), func(yield func(int64, time.Duration) bool) {
 		for _, t := range s.machine.Sessions().Sorted() {
 			if !yield(t.ID, time.Duration(t.Timeout)*time.Millisecond) {

@@ -109,17 +109,24 @@ func (l *link) Abort() {
 	}
 }
 
-// stuff makes the client stop reading, or read again.
-func (l *link) stuff(v bool) {
+// stuff makes the client stop reading.
+func (l *link) stuff() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	switch {
-	case v && l.stuffed == nil:
+	if l.stuffed == nil {
 		l.stuffed = make(chan struct{})
-	case !v && l.stuffed != nil:
+	}
+}
+
+// resume makes it read again, and lets whoever has waited for that go on.
+func (l *link) resume() {
+	l.mu.Lock()
+	if l.stuffed != nil {
 		close(l.stuffed)
 		l.stuffed, l.waiting = nil, false
 	}
+	l.mu.Unlock()
+	l.m.await()
 }
 
 // blocked reports whether a goroutine of the server waits for the client.

@@ -167,9 +167,11 @@ func (s *script) act(fields []string) {
 		c.link.hangUp()
 		c.link = nil
 		r.settle()
-	case "slow", "read":
+	case "slow":
+		s.client(w.at(0)).link.stuff()
+	case "read":
 		if l := s.client(w.at(0)).link; l != nil {
-			l.stuff(fields[0] == "slow")
+			l.resume()
 		}
 		r.settle()
 	case "linger":

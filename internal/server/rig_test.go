@@ -40,6 +40,8 @@ type rig struct {
 	// closes too, as the server's readers do for a moment.
 	linger bool
 
+	ticked func() // is called, if set, when all members have ticked
+
 	lines []string // of the transcript, not yet shown
 	dials int
 }
@@ -335,6 +337,9 @@ func (r *rig) pass(d time.Duration, silent func(*client) bool, frozen *member) {
 			if m != frozen {
 				m.srv.Tick(r.now)
 			}
+		}
+		if r.ticked != nil {
+			r.ticked()
 		}
 		r.commit()
 	}

@@ -106,13 +106,16 @@ type Server struct {
 	memberSeq  uint64
 	dirty      []*Conn // of the batch being applied
 	removed    []*Conn // lost their session in the batch being applied
+	// quotaWarned is when a soft quota was last warned of.
+	quotaWarned time.Duration
 
 	conns connTable
 
 	// Sessions' clocks; only the leader's run.
 	clockMu  sync.Mutex
 	clock    *session.Clock
-	expiring bool // this member is the leader and has applied its own term
+	heard    map[uint64]heardOf // what each member last reported
+	expiring bool               // this member is the leader and has applied its own term
 	role     replica.Role
 	pause    *session.PauseDetector
 	lastReap time.Duration
@@ -131,7 +134,7 @@ func New(opt Options) *Server {
 	s := &Server{
 		opt: opt, machine: statemachine.New(), watches: watch.New[*Conn](),
 		bySession: make(map[int64]*Conn), handshakes: make(map[uint64]*Conn),
-		clock: session.NewClock(), pause: session.NewPauseDetector(tickInterval(opt)),
+		clock: session.NewClock(), heard: make(map[uint64]heardOf), pause: session.NewPauseDetector(tickInterval(opt)),
 	}
 	if opt.SkipACL {
 		s.flags |= statemachine.FlagSkipACL

@@ -105,6 +105,9 @@ type Result struct {
 	Path   string // create: the node's full path
 	Stat   jute.Stat
 	Parts  []Part // multi
+	// SoftQuota is the path of a quota whose soft limit the write has left
+	// exceeded, SoftUse the use of it; empty if there is none.
+	SoftQuota, SoftUse string
 }
 
 // Attachment is the outcome of a member's createSession or attach.

@@ -132,6 +132,22 @@ func (m *Machine) adjustQuota(path string, bytes, count int64) {
 		used.SetBytes(used.Bytes() + bytes)
 		used.SetCount(used.Count() + count)
 		m.storeQuota(id, &used)
+		if bytes > 0 || count > 0 {
+			m.noteSoftQuota(root, &used)
+		}
+	}
+}
+
+// noteSoftQuota notes that a change has left more than a soft limit allows:
+// it refuses nothing, but somebody should hear of it.
+func (m *Machine) noteSoftQuota(root string, used *tree.QuotaRecord) {
+	_, limits, ok := m.quotaNode(root, tree.LimitsName)
+	if !ok {
+		return
+	}
+	if c, b := limits.Count(), limits.Bytes(); c > -1 && used.Count() > c || b > -1 && used.Bytes() > b {
+		m.result.SoftQuota = root
+		m.result.SoftUse = used.String()
 	}
 }
 
