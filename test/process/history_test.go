@@ -177,7 +177,7 @@ var sessionLine = regexp.MustCompile(`(?m)^\t0x([0-9a-f]+)$`)
 func (h *history) checkSessions() error {
 	h.t.Helper()
 	dump, err := fourLetter(h.server.addr, "dump")
-	if err != nil || dump == "" {
+	if err != nil || dump == "" || strings.Contains(dump, "not currently serving") {
 		return h.lost("dump", cmp.Or(err, io.EOF))
 	}
 	there := make(map[int64]bool)
