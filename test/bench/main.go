@@ -181,6 +181,9 @@ func run(args []string, out, errOut io.Writer) error {
 		Baseline: string(cluster.ZooKeeper), Ours: string(cluster.Conclave), Notes: notes(c),
 	}
 	for _, cell := range c.cells {
+		if !c.Open {
+			cell.Bars = slices.DeleteFunc(cell.Bars, func(b report.Bar) bool { return b.Metric == report.OpenP99 })
+		}
 		r.Cells = append(r.Cells, cell.Cell)
 	}
 	stop, release := interrupted()

@@ -15,9 +15,12 @@ const (
 	failureWriters = 6
 	failureClients = 60 // the writers among them
 	failureTimeout = 6000
-	// observed is how long a failure is looked at least, so that an outage in
-	// several parts is seen whole.
-	observed = 4 * time.Second
+	// A failure is looked at for this long at least, so that an outage in several
+	// parts is seen whole. Clients of a member that has fallen silent leave it
+	// after two thirds of the session's timeout, and a session that is not found
+	// again then has expired at the end.
+	observedKill = 4 * time.Second
+	observedStop = 2 * failureTimeout * time.Millisecond
 	// recovered: writes are flowing again.
 	recovered = 100 * time.Millisecond
 	giveUp    = 90 * time.Second
@@ -37,7 +40,7 @@ func Failures() []Cell {
 		},
 		Failure: true,
 		Run: func(env *Env, e *cluster.Ensemble, repeat int) (report.Values, error) {
-			return fail(e, root("kill", repeat, ""), (*cluster.Member).Kill, (*cluster.Member).Start)
+			return fail(e, root("kill", repeat, ""), observedKill, (*cluster.Member).Kill, (*cluster.Member).Start)
 		},
 	}, {
 		Cell: report.Cell{
@@ -47,14 +50,14 @@ func Failures() []Cell {
 		},
 		Failure: true,
 		Run: func(env *Env, e *cluster.Ensemble, repeat int) (report.Values, error) {
-			return fail(e, root("stop", repeat, ""), (*cluster.Member).Pause, (*cluster.Member).Resume)
+			return fail(e, root("stop", repeat, ""), observedStop, (*cluster.Member).Pause, (*cluster.Member).Resume)
 		},
 	}}
 }
 
 // fail has clients write, takes the leader away, waits until all clients have
 // got over it, and lets it come back.
-func fail(e *cluster.Ensemble, root string, take, restore func(*cluster.Member) error) (v report.Values, err error) {
+func fail(e *cluster.Ensemble, root string, observed time.Duration, take, restore func(*cluster.Member) error) (v report.Values, err error) {
 	var paths []string
 	for i := range failureWriters {
 		paths = append(paths, fmt.Sprintf("%s-w%d", root, i))

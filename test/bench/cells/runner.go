@@ -72,12 +72,21 @@ func (r *runner) ensemble(kind cluster.Kind) (*cluster.Ensemble, error) {
 		return nil, err
 	}
 	r.standing[kind] = e
-	warm := *r.env
-	warm.Warmup, warm.Measure = 0, r.env.FirstWarmup
-	if _, _, _, err := drive(&warm, e, root("warmup", 0, ""), 8, 0, data(50, proto.OpGetData)); err != nil {
-		return nil, fmt.Errorf("%s, warming up: %w", kind, err)
+	if err := warmUp(r.env, e); err != nil {
+		return nil, err
 	}
 	return e, nil
+}
+
+// warmUp runs reads and sets that nobody measures, so that the JVM has compiled
+// what matters.
+func warmUp(env *Env, e *cluster.Ensemble) error {
+	warm := *env
+	warm.Warmup, warm.Measure = 0, env.FirstWarmup
+	if _, _, _, err := drive(&warm, e, root("warmup", 0, ""), 8, 0, data(50, proto.OpGetData)); err != nil {
+		return fmt.Errorf("%s, warming up: %w", e.Kind, err)
+	}
+	return nil
 }
 
 // cell takes a cell's samples, the servers in turn, and each of them first as
