@@ -59,7 +59,7 @@ With --data-dir alone it is an ensemble of one.`,
 		Example: `  conclave-server --config /etc/zookeeper/zoo.cfg
   conclave-server --data-dir /var/lib/conclave --listen 127.0.0.1:2181`,
 		Version:       version,
-		Args:          cobra.NoArgs,
+		Args:          noArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		RunE:          func(*cobra.Command, []string) error { return run(f) },
@@ -71,6 +71,13 @@ With --data-dir alone it is an ensemble of one.`,
 	cmd.Flags().StringVar(&f.pprof, "pprof", "", "serve Go's profiles at this address, for whoever looks into speed or memory")
 	cmd.Flags().StringVar(&f.logFormat, "log-format", "text", "text or json")
 	return cmd
+}
+
+func noArgs(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("%q stands alone: a configuration file goes behind --config, a data directory behind --data-dir", args[0])
+	}
+	return nil
 }
 
 func run(f flags) error {

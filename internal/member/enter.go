@@ -129,7 +129,7 @@ func (m *Member) alignLog(log *storage.Log, meta storage.SnapshotMeta) error {
 		return err
 	}
 	if first > meta.Index+1 {
-		return fmt.Errorf("the log begins with entry %d, and what was before it is in no snapshot (the newest ends at %d): files are missing from %s; put them back, or move the data directory aside, and the member joins again with an empty one",
+		return fmt.Errorf("the log begins with entry %d, and what was before it is in no snapshot (the newest ends at %d): files are missing from %s: put them back, or, if the ensemble has other members, move the data directory aside, and this one joins again with an empty one",
 			first, meta.Index, filepath.Join(m.cfg.DataDir, "conclave", "snap"))
 	}
 	if last >= meta.Index {

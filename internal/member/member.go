@@ -167,7 +167,7 @@ func (m *Member) identify() error {
 	where := filepath.Join(m.cfg.DataDir, "conclave")
 	switch {
 	case id.MemberID == 0 && !m.dir.Empty():
-		return fmt.Errorf("%s holds a log or snapshots but no identity: the file was lost, and without it nobody can tell what this member has voted for; move the directory aside, and the member joins again with an empty one", where)
+		return fmt.Errorf("%s holds a log or snapshots but no identity: the file was lost, and without it nobody can tell what this member has voted for: put it back, or, if the ensemble has other members, move the directory aside, and this one joins again with an empty one", where)
 	case id.MemberID != 0 && id.Name != m.cfg.MyID:
 		return fmt.Errorf("%s belongs to server.%d, but this is server.%d: correct myid, or use the right dataDir", where, id.Name, m.cfg.MyID)
 	}

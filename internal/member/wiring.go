@@ -137,7 +137,7 @@ func (m *Member) openSurfaces() error {
 		Address: m.cfg.AdminAddress, Socket: admin.SocketPath(m.cfg.DataDir), Log: m.log,
 	})
 	if err != nil {
-		return err
+		return fmt.Errorf("conclave.adminAddress: %w", err)
 	}
 	m.servers = append(m.servers, g.Stop)
 	return nil

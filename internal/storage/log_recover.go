@@ -132,7 +132,7 @@ func (l *Log) listSegments() ([]uint32, error) {
 // create makes the first segment of a new log.
 func (l *Log) create() (Recovered, error) {
 	if l.opt.MustExist {
-		return Recovered{}, fmt.Errorf("%s holds no log, but this member has had one (log id %016x): mount the volume that holds it, or let the member rejoin with an empty data directory, under a new identity", l.dir, l.opt.LogID)
+		return Recovered{}, fmt.Errorf("%s holds no log, but this member has had one (log id %016x): mount the volume that holds it, or, if the ensemble has other members, move the data directory aside, and this one joins again with an empty one", l.dir, l.opt.LogID)
 	}
 	if l.id = l.opt.LogID; l.id == 0 {
 		l.id = newLogID()
