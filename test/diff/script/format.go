@@ -146,7 +146,7 @@ func parseStep(line string) (Step, error) {
 	session, ok := strings.CutPrefix(who, "s")
 	var err error
 	if s.Session, err = strconv.Atoi(session); err != nil || !ok {
-		return s, fmt.Errorf("%q is no session: want s0, s1, ...", who)
+		return s, fmt.Errorf("%q is no session: a step begins with one, such as s0", who)
 	}
 	rest = strings.TrimSpace(rest)
 	verb, args, _ := strings.Cut(rest, " ")
