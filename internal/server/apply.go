@@ -383,8 +383,8 @@ func appendParts(b []byte, parts []statemachine.Part) []byte {
 	for i := range parts {
 		p := &parts[i]
 		switch p.Op {
-		case jute.OpCreate, jute.OpCreate2:
-			b = jute.MultiHeader{Type: jute.OpCreate}.Append(b)
+		case jute.OpCreate: // a create2 too: the state machine does not tell it apart
+			b = jute.MultiHeader{Type: p.Op}.Append(b)
 			b = jute.AppendString(b, p.Path)
 		case jute.OpCreateContainer, jute.OpCreateTTL:
 			b = jute.MultiHeader{Type: jute.OpCreate2}.Append(b)

@@ -78,8 +78,8 @@ func checkMulti(d jute.Decoder) jute.ErrCode {
 
 // createInMulti returns which create an operation of a multi is. Outside a multi
 // the operation decides, inside one the mode: ZooKeeper forgets there as what
-// a create came. create2 is remembered, for the Stat that it is to answer. A
-// mode with a time to live makes the multi unreadable if none has come with it.
+// a create came, also that a create2 asked for a Stat. A mode with a time to
+// live makes the multi unreadable if none has come with it.
 func createInMulti(op jute.OpCode, mode jute.CreateMode) (jute.OpCode, jute.ErrCode) {
 	switch {
 	case mode.TTL() && op != jute.OpCreateTTL:
@@ -88,8 +88,6 @@ func createInMulti(op jute.OpCode, mode jute.CreateMode) (jute.OpCode, jute.ErrC
 		return jute.OpCreateTTL, jute.OK
 	case mode == jute.ModeContainer:
 		return jute.OpCreateContainer, jute.OK
-	case op == jute.OpCreate2:
-		return jute.OpCreate2, jute.OK
 	}
 	return jute.OpCreate, jute.OK
 }

@@ -115,7 +115,7 @@ func TestMultiSucceeds(t *testing.T) {
 		t.Errorf("zxid %#x, and %#x in the reply, after %#x", b.Zxid(), r.Zxid, zxid)
 	}
 	want := []Part{
-		{Op: jute.OpCreate, Path: "/a"}, {Op: jute.OpCreate2, Path: "/a/b0000000000"}, {Op: jute.OpCreateContainer, Path: "/k"},
+		{Op: jute.OpCreate, Path: "/a"}, {Op: jute.OpCreate, Path: "/a/b0000000000"}, {Op: jute.OpCreateContainer, Path: "/k"},
 		{Op: jute.OpCreateTTL, Path: "/t"}, {Op: jute.OpCreate, Path: "/e"}, {Op: jute.OpSetData}, {Op: jute.OpCheck}, {Op: jute.OpSetData},
 		{Op: jute.OpDelete}, {Op: jute.OpCreate, Path: "/e"},
 	}
