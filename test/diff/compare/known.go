@@ -1,10 +1,6 @@
 package compare
 
-import (
-	"regexp"
-
-	"github.com/conclave-dev/conclave/test/diff/side"
-)
+import "github.com/conclave-dev/conclave/test/diff/side"
 
 // Difference is one that is expected: it is not Conclave's fault, or it is
 // meant. Each has its line in docs/compatibility.md.
@@ -34,33 +30,7 @@ var Known = []Difference{
 			return op != nil && op.Name == "checkWatches" && op.Type >= 1 && op.Type <= 3 && says(zk, "ok") && says(conclave, "NoWatcher")
 		},
 	},
-	{
-		// ZooKeeper answers a create2 in a multi as if it were a create.
-		Name: "create2 in a multi",
-		Match: func(zk, conclave *side.Frame) bool {
-			op := conclave.Op
-			if op == nil || op.Name != "multi" {
-				return false
-			}
-			i := -1
-			want := statOfCreate2.ReplaceAllStringFunc(conclave.Text, func(part string) string {
-				for i++; i < len(op.Ops); i++ {
-					switch op.Ops[i].Name {
-					case "create2":
-						return statOfCreate2.ReplaceAllString(part, "[create $1]")
-					case "createTTL", "createContainer":
-						return part // these have a stat in both
-					}
-				}
-				return part
-			})
-			return zk.Text == want
-		},
-	},
 }
-
-// statOfCreate2 is what a create2 in a multi answers beyond a create.
-var statOfCreate2 = regexp.MustCompile(`\[create2 (\S+) version=[^\]]*\]`)
 
 // says reports whether a reply has this result and nothing else in it.
 func says(f *side.Frame, result string) bool {

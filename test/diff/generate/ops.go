@@ -40,7 +40,7 @@ var badPaths = []string{
 }
 
 // systemPaths may be created and deleted by anybody, without success.
-var systemPaths = []string{"/", "/zookeeper", "/zookeeper/quota", "/zookeeper/config", "//", "//x", "/zookeeper/config/x"}
+var systemPaths = []string{"/", "/zookeeper", "/zookeeper/quota", "/zookeeper/config", "//", "//x"}
 
 func (g *generator) data() string {
 	switch g.weighted(20, 60, 3) {
@@ -104,7 +104,8 @@ func (g *generator) op() script.Op {
 	default:
 		op = g.read()
 	}
-	if g.one(150) && op.Name != "auth" {
+	// A reconfig that is too short stops ZooKeeper's member for good.
+	if g.one(150) && op.Name != "reconfig" {
 		op.Cut = pick(g, 1, 2, 3, 4, 5, 8, -1, -3)
 	}
 	return op
@@ -156,6 +157,9 @@ func (g *generator) create() script.Op {
 		op.Mode = wire.EphemeralSequential
 	case 4:
 		op.Mode = pick[int32](g, wire.Container, wire.PersistentTTL, wire.PersistentSeqTTL, 7, -1)
+	}
+	if strings.HasPrefix(op.Path, "/") {
+		op.Mode = wire.Persistent // or it would succeed, under a name that depends on others
 	}
 	if (op.Mode == wire.PersistentSequential || op.Mode == wire.EphemeralSequential) && !g.one(5) {
 		op.Path = strings.TrimRight(op.Path, "abc") + "q"
