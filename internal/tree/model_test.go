@@ -199,7 +199,7 @@ func (m model) rebuild() *Tree {
 		id := t.Find(path)
 		if id == None {
 			parent, name := Split(path)
-			id = t.Create(t.Find(parent), name, NewNode{Data: n.data, ACL: n.acl, Kind: n.kind, Owner: n.owner, TTL: n.ttl, Zxid: n.Czxid, Now: n.Ctime})
+			t.Create(t.Find(parent), name, NewNode{Data: n.data, ACL: n.acl, Kind: n.kind, Owner: n.owner, TTL: n.ttl, Zxid: n.Czxid, Now: n.Ctime})
 		} else {
 			t.ReplaceData(id, n.data)
 			t.SetACL(id, n.acl)
