@@ -136,6 +136,15 @@ final class CuratorCacheTests extends CuratorSuite {
         same(1L, cache.stream().count(), "cached nodes");
     }
 
+    /** Waits for a state; an older one may still be on its way. */
+    private static void await(BlockingQueue<ConnectionState> states, ConnectionState want) throws Exception {
+        ConnectionState state;
+        do {
+            state = states.poll(PATIENCE_SECONDS, TimeUnit.SECONDS);
+            check(state != null, "the state " + want + " does not come");
+        } while (state != want);
+    }
+
     /** What changed while the cache was cut off is in it afterwards. */
     @Test
     void curatorCacheAfterReconnection() throws Exception {
@@ -152,12 +161,12 @@ final class CuratorCacheTests extends CuratorSuite {
         CuratorCache cache = cache(reader, log);
         log.await("initialized");
         proxy.cut();
-        same(ConnectionState.SUSPENDED, states.poll(PATIENCE_SECONDS, TimeUnit.SECONDS), "state");
+        await(states, ConnectionState.SUSPENDED);
         writer.setData().forPath(p + "/kept", bytes("1"));
         writer.delete().forPath(p + "/doomed");
         writer.create().forPath(p + "/born", bytes("2"));
         proxy.open();
-        same(ConnectionState.RECONNECTED, states.poll(PATIENCE_SECONDS, TimeUnit.SECONDS), "state");
+        await(states, ConnectionState.RECONNECTED);
         Map<String, String> want = Map.of(p + "/kept", "1", p + "/born", "2");
         eventually("the cache has caught up", () -> {
             Map<String, String> got = new HashMap<>();
