@@ -1,6 +1,8 @@
 package server
 
 import (
+	"strings"
+
 	"github.com/conclave-dev/conclave/internal/jute"
 	"github.com/conclave-dev/conclave/internal/tree"
 	"github.com/conclave-dev/conclave/internal/watch"
@@ -87,10 +89,15 @@ func (s *Server) selectWatches(c *Conn, b []byte, op jute.OpCode, d *jute.Decode
 		return b, jute.ErrMarshalling
 	}
 	found := false
-	if op == jute.OpCheckWatches {
-		found = s.watches.Contains(c, req.Path, typ)
-	} else {
+	switch {
+	case op == jute.OpRemoveWatches:
 		found = s.watches.Remove(c, req.Path, typ)
+	case strings.HasPrefix(req.Path, "/"):
+		found = s.watches.Contains(c, req.Path, typ)
+	case req.Path != "":
+		// Such a watch can be added and never fires; ZooKeeper trips over the
+		// question.
+		return b, jute.ErrMarshalling
 	}
 	if !found {
 		return b, jute.ErrNoWatcher
