@@ -61,7 +61,7 @@ func (s *Server) Tick(now time.Duration) {
 		s.reporter.Report(role.Leader, report)
 	}
 	if len(due) > 0 {
-		s.expire(due)
+		s.expire(now, due)
 	}
 	s.reap(now)
 }
@@ -88,10 +88,9 @@ func (s *Server) look(now time.Duration) (report []byte) {
 				c.closeLocked()
 			}
 		case phaseHandshake:
-			// Its client is here; that it waits is the ensemble's doing.
-			if c.hello.session != 0 {
-				report = binary.BigEndian.AppendUint64(report, uint64(c.hello.session))
-			}
+			// Its client is here; that it waits is the ensemble's doing. The session
+			// may exist already, if this member lags behind.
+			report = binary.BigEndian.AppendUint64(report, uint64(c.hello.session))
 			if now-heard > time.Duration(c.hello.timeout)*time.Millisecond {
 				c.closeLocked()
 			}
@@ -175,12 +174,21 @@ func (s *Server) hear(from uint64, now time.Duration, report []byte) {
 }
 
 // expire proposes to end sessions, each as it is attached now: one that is
-// attached again before the proposal is applied lives on.
-func (s *Server) expire(due []int64) {
+// attached again before the proposal is applied lives on. So does one that was
+// attached, or heard from, since it was found due: with the state held still its
+// clock tells.
+func (s *Server) expire(now time.Duration, due []int64) {
 	var ops []byte
 	s.View(func(m *statemachine.Machine) {
+		s.clockMu.Lock()
+		defer s.clockMu.Unlock()
 		for _, id := range due {
-			if t := m.Sessions().Get(id); t != nil {
+			t := m.Sessions().Get(id)
+			if t == nil {
+				continue
+			}
+			timeout := time.Duration(t.Timeout) * time.Millisecond
+			if silence, known := s.clock.Silence(now, id); known && silence > timeout {
 				ops = statemachine.AppendExpire(ops, id, t.Epoch)
 			}
 		}

@@ -92,7 +92,7 @@ const (
 // helloState is what a handshake remembers until the log has answered.
 type helloState struct {
 	create      bool
-	session     int64 // to be re-attached; 0 for a new one
+	session     int64 // to be created or re-attached
 	hasReadOnly bool
 	batch       *replica.Batch
 	timeout     int32

@@ -49,12 +49,13 @@ func (s *Server) hello(c *Conn, frame []byte, now time.Duration) {
 	s.memberSeq++
 	op := statemachine.MemberOp{Member: s.opt.Member, Boot: s.opt.Boot, Seq: s.memberSeq}
 	if h.create {
-		b.Ops = statemachine.AppendCreateSession(b.Ops, op, randomID(), randomPassword(), h.timeout, client, c.ip)
+		h.session = randomID()
+		b.Ops = statemachine.AppendCreateSession(b.Ops, op, h.session, randomPassword(), h.timeout, client, c.ip)
 	} else {
-		b.Ops = statemachine.AppendAttach(b.Ops, op, req.SessionID, req.Password, h.timeout, client, c.ip)
+		h.session = req.SessionID
+		b.Ops = statemachine.AppendAttach(b.Ops, op, h.session, req.Password, h.timeout, client, c.ip)
 	}
 	s.handshakes[op.Seq] = c
-	h.session = req.SessionID
 	h.seq, h.batch = op.Seq, b
 	out.End(b)
 	c.phase = phaseHandshake

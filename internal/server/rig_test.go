@@ -146,7 +146,7 @@ func (m *member) start(state *statemachine.Machine, options func(*Options)) {
 	opt.Metrics = metrics.New()
 	opt.Logger = slog.New(&logTap{m: m})
 	m.outbox = replica.NewOutbox(func() {})
-	m.given, m.held, m.leading, m.links = 0, nil, nil, nil
+	m.given, m.leading, m.links = 0, nil, nil // what is held is on its way
 	m.contact = m.rig.now
 	m.srv = New(opt)
 	m.srv.Load(state)
