@@ -48,7 +48,7 @@ var Full = Options{
 var Quick = Options{
 	Repeats: 1, FailureRepeats: 1, Warmup: time.Second, Measure: 2 * time.Second, FirstWarmup: 10 * time.Second,
 	Conns: 64, Threads: 1, Locks: 1, Watchers: 1000, Moved: 1000,
-	FirstSessions: 1500, Sessions: 3000, Parallel: 144, Hold: 8 * time.Second, Nodes: 100_000, Open: true,
+	FirstSessions: 3000, Sessions: 9000, Parallel: 144, Hold: 8 * time.Second, Nodes: 100_000, Open: true,
 }
 
 // Env is what cells run in.

@@ -24,20 +24,32 @@ func All() []Cell {
 // r. A sample that fails is noted and the run goes on; the error is of what no
 // cell can do without. stop is asked before each sample.
 func Run(env *Env, kinds []cluster.Kind, cells []Cell, r *report.Report, stop func() bool) error {
-	run := &runner{env: env, kinds: kinds, report: r, stop: stop, standing: make(map[cluster.Kind]*cluster.Ensemble)}
-	defer run.close()
+	run := newRunner(env, kinds, r, stop)
+	return run.all(cells)
+}
+
+func newRunner(env *Env, kinds []cluster.Kind, r *report.Report, stop func() bool) *runner {
+	return &runner{env: env, kinds: kinds, report: r, stop: stop, standing: make(map[cluster.Kind]*cluster.Ensemble), start: start, warmUp: warmUp}
+}
+
+func start(env *Env, kind cluster.Kind) (*cluster.Ensemble, error) {
+	return cluster.Start(kind, env.Cluster)
+}
+
+func (r *runner) all(cells []Cell) error {
+	defer r.close()
 	for _, own := range []bool{false, true} {
 		for _, c := range cells {
 			if c.Own != own {
 				continue
 			}
 			if own {
-				run.close() // one ensemble at a time on the machine
+				r.close() // one ensemble at a time on the machine
 			}
-			if err := run.cell(c); err != nil {
+			if err := r.cell(c); err != nil {
 				return err
 			}
-			if stop() {
+			if r.stop() {
 				return errors.New("interrupted")
 			}
 		}
@@ -51,6 +63,9 @@ type runner struct {
 	report   *report.Report
 	stop     func() bool
 	standing map[cluster.Kind]*cluster.Ensemble
+	// start and warmUp are what a test replaces.
+	start  func(*Env, cluster.Kind) (*cluster.Ensemble, error)
+	warmUp func(*Env, *cluster.Ensemble) error
 }
 
 func (r *runner) close() {
@@ -67,12 +82,12 @@ func (r *runner) ensemble(kind cluster.Kind) (*cluster.Ensemble, error) {
 	if e := r.standing[kind]; e != nil {
 		return e, nil
 	}
-	e, err := cluster.Start(kind, r.env.Cluster)
+	e, err := r.start(r.env, kind)
 	if err != nil {
 		return nil, err
 	}
 	r.standing[kind] = e
-	if err := warmUp(r.env, e); err != nil {
+	if err := r.warmUp(r.env, e); err != nil {
 		return nil, err
 	}
 	return e, nil
@@ -161,7 +176,7 @@ func (r *runner) sample(cell string, kind cluster.Kind, own bool, repeat int, ta
 	var e *cluster.Ensemble
 	var err error
 	if own {
-		if e, err = cluster.Start(kind, r.env.Cluster); err == nil {
+		if e, err = r.start(r.env, kind); err == nil {
 			defer e.Close()
 		}
 	} else {
@@ -183,8 +198,10 @@ func (r *runner) sample(cell string, kind cluster.Kind, own bool, repeat int, ta
 		s.Values, s.Error = nil, err.Error()
 		r.env.Log("%s, %s, repeat %d: %v\n%s", cell, kind, repeat+1, err, e.Logs())
 		if !own {
-			err = e.Close()
 			delete(r.standing, kind)
+			if err := e.Close(); err != nil {
+				return err
+			}
 		}
 	} else {
 		r.env.Log("%s, %s, repeat %d: %s", cell, kind, repeat+1, brief(values))
@@ -222,6 +239,9 @@ func settle(ensembles ...*cluster.Ensemble) error {
 	var pids []int
 	for _, e := range ensembles {
 		pids = append(pids, e.PIDs()...)
+	}
+	if len(pids) == 0 {
+		return nil
 	}
 	last, err := usage.Read(pids)
 	if err != nil {

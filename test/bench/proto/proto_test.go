@@ -185,7 +185,7 @@ func TestHotPathDoesNotAllocate(t *testing.T) {
 		b := set.Append(buf[:0], 1)
 		FillValue(set.Data(b, ValueLen), 1, 2)
 		b = get.Append(b, 2)
-		b = create.AppendNumbered(b, 3, 77)
+		buf = create.AppendNumbered(b, 3, 77)
 		r, _ := ParseReply(reply)
 		v, rest, _ := ParseBytes(r.Body)
 		if _, err := CheckValue(v, 1); err != nil {
