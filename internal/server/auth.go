@@ -26,7 +26,7 @@ func (s *Server) auth(c *Conn, xid int32, body []byte) {
 	ids, ok := s.prove(c, &req)
 	if d.Err() != nil || !ok {
 		s.opt.Metrics.AuthFailures.Inc()
-		s.opt.Logger.Warn("connection closed: authentication failed", "session", sessionID(c.session), "client", c.addr, "scheme", req.Scheme)
+		s.opt.Logger.Warn("connection closed: authentication failed", "session", sessionID(c.session), "client", c.addr, "scheme", clip(req.Scheme))
 		c.reply(xid, 0, jute.ErrAuthFailed)
 		s.end(c, metrics.ClosedAuthFailed)
 		return
@@ -42,6 +42,15 @@ func (s *Server) auth(c *Conn, xid int32, body []byte) {
 		s.submit(c, pending{xid: xid, op: jute.OpAuth, write: true, quiet: true, start: s.opt.Now()}, jute.OpAuth, statemachine.AuthBody(id))
 	}
 	c.reply(xid, 0, jute.OK)
+}
+
+// clip shortens what a client has sent for the log.
+func clip(s string) string {
+	const most = 64
+	if len(s) > most {
+		return s[:most] + "..."
+	}
+	return s
 }
 
 func containsID(ids []jute.ID, id jute.ID) bool {

@@ -84,6 +84,7 @@ type phase uint8
 
 const (
 	phaseHello     phase = iota // no ConnectRequest yet
+	phaseWord                   // a four-letter word is being answered; its goroutine sees to the end
 	phaseHandshake              // the session is on its way through the log
 	phaseAttached               // the session is attached through this connection
 	phaseClosing                // nothing is taken any more; what is out may still leave

@@ -160,7 +160,7 @@ func (s *Server) run(c *Conn, l *tcpLink) {
 		s.opt.Metrics.BytesReceived.Add(uint64(len(buf) - len(acc)))
 		if first && len(buf) >= 4 {
 			first = false
-			if s.word(l, buf) {
+			if s.word(c, l, buf) {
 				l.release()
 				return
 			}
@@ -301,11 +301,16 @@ func linger(l *tcpLink) {
 
 // word answers a four-letter word: the first four bytes of a connection are
 // one, or the length of a connect request.
-func (s *Server) word(l *tcpLink, buf []byte) bool {
+func (s *Server) word(c *Conn, l *tcpLink, buf []byte) bool {
 	code := binary.BigEndian.Uint32(buf)
 	if s.opt.Words == nil || !s.opt.Words.IsWord(code) {
 		return false
 	}
+	c.mu.Lock()
+	if c.phase == phaseHello {
+		c.phase = phaseWord
+	}
+	c.mu.Unlock()
 	name, arg := [4]byte(buf), bytes.Clone(buf[4:])
 	// The one answer of the connection's life may be long; its goroutine waits
 	// for the client to take it.
