@@ -140,10 +140,18 @@ func tail(text string, n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "")
 }
 
+// maxLogLine bounds what a client can make a server log at once, in bytes.
+const maxLogLine = 4096
+
 // checkLog fails the test for what no process may ever say.
 func (s *server) checkLog() {
 	s.t.Helper()
 	log := s.log.String()
+	for line := range strings.Lines(log) {
+		if len(line) > maxLogLine {
+			s.t.Errorf("process %d has a line of %d bytes in its log: %.200s...", s.p.PID(), len(line), line)
+		}
+	}
 	for _, bad := range []string{"panic:", "fatal error:", "DATA RACE", "goroutine 1 ["} {
 		if i := strings.Index(log, bad); i >= 0 {
 			s.t.Errorf("process %d says %q:\n%s", s.p.PID(), bad, log[i:min(len(log), i+4000)])
