@@ -67,7 +67,7 @@ func (s *Server) prove(c *Conn, req *jute.AuthRequest) ([]jute.ID, bool) {
 	switch req.Scheme {
 	case "digest":
 		digest, ok := s.digest(string(req.Auth))
-		if !ok {
+		if !ok || req.Auth == nil {
 			return nil, false
 		}
 		ids := []jute.ID{{Scheme: "digest", ID: digest}}
@@ -89,11 +89,12 @@ var digestHashes = map[string]func() hash.Hash{
 	"SHA3-384": func() hash.Hash { return sha3.New384() }, "SHA3-512": func() hash.Hash { return sha3.New512() },
 }
 
-// digest turns user:password into user:base64(hash(user:password)).
+// digest turns user:password into user:base64(hash(user:password)). As in
+// ZooKeeper a secret without a colon is a user's, too.
 func (s *Server) digest(secret string) (string, bool) {
-	user, _, ok := strings.Cut(secret, ":")
+	user, _, _ := strings.Cut(secret, ":")
 	newHash := digestHashes[s.opt.DigestAlg]
-	if !ok || newHash == nil {
+	if newHash == nil {
 		return "", false
 	}
 	h := newHash()
