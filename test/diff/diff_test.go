@@ -11,11 +11,13 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/conclave-dev/conclave/test/diff/compare"
 	"github.com/conclave-dev/conclave/test/diff/generate"
 	"github.com/conclave-dev/conclave/test/diff/script"
 	"github.com/conclave-dev/conclave/test/diff/shrink"
@@ -67,16 +69,17 @@ func TestRandom(t *testing.T) {
 		return
 	}
 	goal := number(t, "OPS", 20_000)
-	r := &runner{t: t, seed: seed, seen: map[string]int{}, started: time.Now(), lanes: int(number(t, "LANES", 4))}
+	r := &runner{t: t, seed: seed, tally: compare.NewTally(), started: time.Now(), lanes: int(number(t, "LANES", 4))}
 	t.Logf("SEED=%d OPS=%d LANES=%d", seed, goal, r.lanes)
 	for done := uint64(0); done < goal && !t.Failed(); done = r.done.Load() {
 		r.phase(min(goal, done+phase))
 	}
 	took := time.Since(r.started)
 	t.Logf("%d operations in %d scripts, %v: %.0f operations a second", r.done.Load(), r.scripts.Load(), took.Round(time.Second), float64(r.done.Load())/took.Seconds())
-	for _, name := range slices.Sorted(maps.Keys(r.seen)) {
-		t.Logf("known difference, %d times: %s", r.seen[name], name)
+	for _, name := range slices.Sorted(maps.Keys(r.tally.Known)) {
+		t.Logf("known difference, %d times: %s", r.tally.Known[name], name)
 	}
+	t.Logf("what was compared:\n%s", indent(table(r.tally.Results)))
 }
 
 // runner runs scripts in several lanes.
@@ -89,9 +92,9 @@ type runner struct {
 	scripts atomic.Int64
 	done    atomic.Uint64
 
-	mu   sync.Mutex
-	seen map[string]int
-	last time.Time
+	mu    sync.Mutex
+	tally *compare.Tally
+	last  time.Time
 }
 
 // phase runs scripts until goal operations are done in all, on ensembles of its
@@ -128,14 +131,14 @@ func (r *runner) phase(goal uint64) {
 			for ctx.Err() == nil && r.done.Load() < goal {
 				params := generate.Params{Seed: r.seed, Lane: lane, Epoch: int(r.epoch.Add(1))}
 				steps := generate.Script(params)
-				seen := map[string]int{}
-				fail, err := p.run(steps, seen)
+				tally := compare.NewTally()
+				fail, err := p.run(steps, tally)
 				if fail != nil || err != nil {
 					reports <- report{params, fail, err}
 					cancel()
 					return
 				}
-				r.count(steps, seen)
+				r.count(steps, tally)
 			}
 		})
 	}
@@ -156,15 +159,27 @@ func (r *runner) phase(goal uint64) {
 	}
 }
 
+// table lists counts, a line for each operation.
+func table(counts map[string]int) string {
+	lines := map[string]string{}
+	for _, kind := range slices.Sorted(maps.Keys(counts)) {
+		what, result, _ := strings.Cut(kind, " ")
+		lines[what] += fmt.Sprintf(" %s %d", result, counts[kind])
+	}
+	var b strings.Builder
+	for _, what := range slices.Sorted(maps.Keys(lines)) {
+		b.WriteString(what + lines[what] + "\n")
+	}
+	return b.String()
+}
+
 // count notes a script that went well.
-func (r *runner) count(steps []script.Step, seen map[string]int) {
+func (r *runner) count(steps []script.Step, tally *compare.Tally) {
 	done := r.done.Add(uint64(script.Count(steps)))
 	r.scripts.Add(1)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for name, n := range seen {
-		r.seen[name] += n
-	}
+	r.tally.Add(tally)
 	if now := time.Now(); now.Sub(r.last) > 30*time.Second {
 		r.last = now
 		r.t.Logf("%d operations, %.0f a second", done, float64(done)/now.Sub(r.started).Seconds())
@@ -179,7 +194,7 @@ func runScript(t *testing.T, es ensembles, name string, steps []script.Step) {
 		t.Fatal(err)
 	}
 	defer p.close()
-	fail, err := p.run(steps, map[string]int{})
+	fail, err := p.run(steps, compare.NewTally())
 	switch {
 	case err != nil:
 		t.Errorf("%s: %v\n%s", name, err, es.logTails())
@@ -219,7 +234,7 @@ func cut(es ensembles, fail *failure) (*failure, int) {
 	best, tries := fail, 0
 	fails := func(steps []script.Step) bool {
 		tries++
-		f, err := p.run(steps, map[string]int{})
+		f, err := p.run(steps, compare.NewTally())
 		if err != nil || f != nil && f.err != nil {
 			// A script cut in the wrong place: go on with fresh connections.
 			p.close()
@@ -282,7 +297,7 @@ func keepScript(es ensembles, params generate.Params) error {
 	if err := both(func(i int) error { return p[i].Begin(base, generate.Slots, settled) }); err != nil {
 		return err
 	}
-	if f := p.compare(steps[:i+1], map[string]int{}); f != nil {
+	if f := p.compare(steps[:i+1], compare.NewTally()); f != nil {
 		return errors.New(f.String())
 	}
 	sweep := script.Step{Verb: script.Sweep}

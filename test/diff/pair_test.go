@@ -123,14 +123,14 @@ const ahead = 32
 // run does steps on both sides and compares. The error is for a place that
 // could not be prepared or cleared; what the steps brought is in the failure.
 // With keep nothing is cleared.
-func (p *pair) run(steps []script.Step, seen map[string]int) (*failure, error) {
+func (p *pair) run(steps []script.Step, tally *compare.Tally) (*failure, error) {
 	base := fmt.Sprintf("/d%d", bases.Add(1))
 	settled := script.UsesQuotas(steps)
 	err := both(func(i int) error { return p[i].Begin(base, generate.Slots, settled) })
 	if err != nil {
 		return nil, err
 	}
-	fail := p.compare(steps, seen)
+	fail := p.compare(steps, tally)
 	if fail != nil && fail.err != nil {
 		return fail, nil // whoever cannot be asked cannot clear up either
 	}
@@ -141,7 +141,7 @@ func (p *pair) run(steps []script.Step, seen map[string]int) (*failure, error) {
 }
 
 // compare does steps on both sides, each at its own pace.
-func (p *pair) compare(steps []script.Step, seen map[string]int) *failure {
+func (p *pair) compare(steps []script.Step, tally *compare.Tally) *failure {
 	var outcomes [2]chan outcome
 	stop := make(chan struct{})
 	for i := range p {
@@ -169,8 +169,7 @@ func (p *pair) compare(steps []script.Step, seen map[string]int) *failure {
 			}
 		}
 	}()
-	c := compare.New()
-	c.Seen = seen
+	c := compare.New(tally)
 	for n := range steps {
 		zk, conclave := <-outcomes[0], <-outcomes[1]
 		f := &failure{step: n, zk: zk.frames, conclave: conclave.frames, steps: steps}

@@ -7,15 +7,34 @@ import (
 	"github.com/conclave-dev/conclave/test/diff/side"
 )
 
+// Tally counts what was compared.
+type Tally struct {
+	// Known counts how often each known difference turned up, and Results how
+	// often each operation came to each result.
+	Known, Results map[string]int
+}
+
+// NewTally returns an empty one.
+func NewTally() *Tally { return &Tally{Known: map[string]int{}, Results: map[string]int{}} }
+
+// Add adds o.
+func (t *Tally) Add(o *Tally) {
+	for name, n := range o.Known {
+		t.Known[name] += n
+	}
+	for name, n := range o.Results {
+		t.Results[name] += n
+	}
+}
+
 // Steps compares the frames of steps, one step after another.
 type Steps struct {
 	zxids Zxids
-	// Seen counts how often each known difference turned up.
-	Seen map[string]int
+	tally *Tally
 }
 
-// New returns a comparison that has seen nothing.
-func New() *Steps { return &Steps{Seen: map[string]int{}} }
+// New returns a comparison that counts in tally.
+func New(tally *Tally) *Steps { return &Steps{tally: tally} }
 
 // Step compares what a step brought. It returns what differs, or nothing.
 func (c *Steps) Step(zk, conclave []side.Frame) string {
@@ -37,12 +56,13 @@ func (c *Steps) frame(a, b *side.Frame) string {
 	if a.Text != b.Text {
 		for _, k := range Known {
 			if k.Match(a, b) {
-				c.Seen[k.Name]++
+				c.tally.Known[k.Name]++
 				return ""
 			}
 		}
 		return "not the same text"
 	}
+	c.tally.Results[kindOf(a)]++
 	if len(a.Zxids) != len(b.Zxids) {
 		return "not the same number of zxids"
 	}
@@ -56,6 +76,30 @@ func (c *Steps) frame(a, b *side.Frame) string {
 		}
 	}
 	return ""
+}
+
+// kindOf sums a frame up in two words: what it is about, and how it ended.
+func kindOf(f *side.Frame) string {
+	words := strings.Fields(f.Text)
+	if len(words) > 2 {
+		words = words[:2]
+	}
+	kind := strings.Join(words, " ")
+	switch {
+	case f.Op != nil && (f.Op.Name == "multi" || f.Op.Name == "multiRead") && strings.HasSuffix(kind, ": ok"):
+		if i := strings.Index(f.Text, "[error 0]"); i >= 0 || strings.Contains(f.Text, "[RuntimeInconsistency]") {
+			return kind + ", nothing done"
+		}
+	case f.Who == "sweep":
+		return "sweep"
+	case f.Op == nil && strings.Contains(f.Text, ": session="):
+		what, rest, _ := strings.Cut(f.Text, ": session=")
+		if strings.HasPrefix(rest, "none") {
+			return what + " refused"
+		}
+		return what + " accepted"
+	}
+	return kind
 }
 
 // before is how many lines on which both agree are shown before a difference.

@@ -113,12 +113,13 @@ func (g *generator) step() script.Step {
 		attach
 		move
 		forge
+		greet
 		expire
 		reap
 		auth
 	)
 	for {
-		verb := g.weighted(1760, 60, 30, 40, 60, 30, 30, 6, 8, 40)
+		verb := g.weighted(1700, 60, 30, 40, 60, 30, 30, 10, 6, 8, 70)
 		want := connected
 		switch verb {
 		case open:
@@ -160,11 +161,14 @@ func (g *generator) step() script.Step {
 		case forge:
 			return script.Step{Session: slot, Verb: script.Forge, Member: g.member(), How: pick(g, script.WrongPassword,
 				script.ShortPassword, script.Unknown, script.Ended, script.FutureZxid, script.Garbage)}
+		case greet:
+			return script.Step{Session: slot, Verb: script.Greet, Member: g.member(), How: pick(g, script.NoTimeout, script.NegativeTimeout,
+				script.ShortTimeout, script.LongTimeout, script.NoPassword, script.OldClient, script.ReadOnlyClient)}
 		case reap:
 			return script.Step{Session: slot, Verb: script.Reap, How: pick(g, script.Container, script.TTL, script.TTLParent)}
 		case auth:
 			op := g.auth()
-			if op.Scheme != "digest" && op.Scheme != "ip" {
+			if op.Scheme != "digest" && op.Scheme != "ip" || op.Scheme == "digest" && op.NilData {
 				g.slots[slot] = dropped
 			}
 			return script.Step{Session: slot, Verb: script.Burst, Ops: []script.Op{op}}

@@ -117,7 +117,11 @@ func (g *generator) write() script.Op {
 	case 0:
 		return g.create()
 	case 1:
-		return script.Op{Name: "delete", Path: g.writePath(), Version: g.version()}
+		op := script.Op{Name: "delete", Path: g.writePath(), Version: -1}
+		if g.one(3) {
+			op.Version = g.version()
+		}
+		return op
 	case 2:
 		return g.createTTL()
 	case 3:
@@ -343,13 +347,17 @@ func (g *generator) auth() script.Op {
 	op := script.Op{Name: "auth", Scheme: "digest"}
 	user := pick(g, "alice", "alice", "alice", "bob", "bob", "super")
 	op.Data = user + ":" + script.Passwords[user]
-	switch g.weighted(80, 8, 6, 6) {
+	switch g.weighted(80, 8, 6, 4, 6, 1) {
 	case 1:
 		op.Data = user + ":wrong"
 	case 2:
 		op.Scheme, op.Data = "ip", ""
 	case 3:
-		op.Scheme, op.Data = pick(g, "nobody", "", "world", "auth"), "x"
+		op.Scheme, op.Data = pick(g, "nobody", "", "world", "auth", "super", "sasl", "x509"), "x"
+	case 4:
+		op.Data = pick(g, "alice", "", ":", ":x", "a:b:c", "alice:")
+	case 5:
+		op.Data, op.NilData = "", true
 	}
 	return op
 }

@@ -26,6 +26,9 @@ const (
 	Reap = "reap"
 	// Forge tries to get a session that is not to be had, as How says, at Member.
 	Forge = "forge"
+	// Greet opens a session with an unusual handshake, as How says, at Member, and
+	// closes it.
+	Greet = "greet"
 	// Sweep reads everything below @ and below % through every member.
 	Sweep = "sweep"
 )
@@ -45,6 +48,14 @@ const (
 	Ended         = "ended"    // Forge: the last session of this slot that was closed
 	FutureZxid    = "future"   // Forge: a living session, a zxid that nobody has seen
 	Garbage       = "garbage"  // Forge: a frame that is no ConnectRequest
+
+	NoTimeout       = "notimeout"  // Greet: timeout 0
+	NegativeTimeout = "negative"   // Greet: timeout -1
+	ShortTimeout    = "short"      // Greet: timeout 1 ms
+	LongTimeout     = "long"       // Greet: timeout 2^31-1 ms
+	NoPassword      = "nopassword" // Greet: an empty password
+	OldClient       = "old"        // Greet: no read-only byte
+	ReadOnlyClient  = "readonly"   // Greet: a read-only server would do
 )
 
 // Step is one thing that one session does, or that is done to it.
@@ -60,8 +71,8 @@ type Step struct {
 
 // takesOps and takesHow list the verbs that have operations, or ways.
 var (
-	takesMember = map[string]bool{Open: true, Attach: true, Move: true, Expire: true, Forge: true}
-	takesHow    = map[string]bool{Expire: true, Reap: true, Forge: true}
+	takesMember = map[string]bool{Open: true, Attach: true, Move: true, Expire: true, Forge: true, Greet: true}
+	takesHow    = map[string]bool{Expire: true, Reap: true, Forge: true, Greet: true}
 	takesOps    = map[string]bool{Burst: true, Close: true, Expire: true}
 	plain       = map[string]bool{Drop: true, Sweep: true}
 )

@@ -152,9 +152,10 @@ func (s *Side) tell(op *script.Op, reply wire.Reply) Frame {
 	} else {
 		t.add(" ok")
 		r := wire.NewReader(reply.Body)
-		t.body(op, r)
-		if err := r.Done(); err != nil {
-			t.add(" UNREADABLE: %v", err)
+		if op.Name == "op" {
+			t.add(" body=%x", r.Rest()) // whatever it is
+		} else if t.body(op, r); r.Done() != nil {
+			t.add(" UNREADABLE: %v", r.Done())
 		}
 	}
 	switch {

@@ -3,8 +3,10 @@ package side
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/conclave-dev/conclave/test/conformance/wire"
 	"github.com/conclave-dev/conclave/test/diff/script"
@@ -37,6 +39,8 @@ func (s *Side) Do(step script.Step) ([]Frame, error) {
 		return s.reap(sl, step.How)
 	case script.Forge:
 		return s.forge(sl, step.Member, step.How)
+	case script.Greet:
+		return s.greet(step.Member, step.How)
 	case script.Sweep:
 		return s.sweep()
 	}
@@ -510,6 +514,41 @@ func (s *Side) forge(sl *slot, member int, how string) ([]Frame, error) {
 		_, err = c.recvFrame()
 		f.Text += fmt.Sprintf(" then %v", err)
 	} else if !errors.Is(err, errClosed) {
+		return nil, err
+	}
+	return []Frame{f}, nil
+}
+
+// greet opens a session in an unusual way.
+func (s *Side) greet(member int, how string) ([]Frame, error) {
+	q := wire.ConnectRequest{Timeout: SessionTimeout}
+	switch how {
+	case script.NoTimeout:
+		q.Timeout = 0
+	case script.NegativeTimeout:
+		q.Timeout = -time.Millisecond
+	case script.ShortTimeout:
+		q.Timeout = time.Millisecond
+	case script.LongTimeout:
+		q.Timeout = math.MaxInt32 * time.Millisecond
+	case script.NoPassword:
+		q.Passwd = []byte{}
+	case script.OldClient:
+		q.OmitReadOnly = true
+	case script.ReadOnlyClient:
+		q.ReadOnly = true
+	default:
+		return nil, fmt.Errorf("greet: unknown way %q", how)
+	}
+	c, resp, err := s.connect(s.addr(member), q)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	s.names[resp.SessionID] = "greeter"
+	f := s.tellHandshake("greet", resp)
+	f.Who = "greeter"
+	if _, err := c.call(wire.OpCloseSession, nil); err != nil {
 		return nil, err
 	}
 	return []Frame{f}, nil
