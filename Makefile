@@ -33,6 +33,11 @@ test-conformance: build ## genuine Java, C and Go clients against a three-member
 	./test/conformance/setup.sh
 	CONCLAVE_BIN=$(abspath $(BIN)/conclave-server) go test -tags conformance -count=1 -timeout 30m ./test/conformance/...
 
+.PHONY: test-conformance-zookeeper
+test-conformance-zookeeper: ## the same suite against genuine ZooKeeper: how a test is known to be right
+	./test/conformance/setup.sh
+	CONFORMANCE_TARGET=zookeeper go test -tags conformance -count=1 -timeout 30m ./test/conformance/...
+
 .PHONY: run
 run: build ## start an ensemble of three on this machine, with data under ./run
 	./hack/ensemble.sh
