@@ -273,8 +273,7 @@ func (l *link) hangUp() {
 
 // logTap keeps what the server logs of each connection: why it was closed.
 type logTap struct {
-	m     *member
-	attrs []slog.Attr
+	m *member
 }
 
 func (h *logTap) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelInfo }

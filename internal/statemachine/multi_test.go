@@ -58,12 +58,12 @@ func (c *client) failing(at int, want jute.ErrCode, parts ...part) {
 
 // state is what a failed multi leaves alone.
 type state struct {
-	digest                                      uint64
-	nodes, ephemerals, containers, ttls         int
-	size                                        int64
-	quotas                                      map[string]struct{}
-	ids                                         map[string]tree.NodeID
-	sessions, expired, closed, identities, next int64
+	digest                              uint64
+	nodes, ephemerals, containers, ttls int
+	size                                int64
+	quotas                              map[string]struct{}
+	ids                                 map[string]tree.NodeID
+	sessions, expired, closed           int64
 }
 
 func (s *state) of(b *box) {
