@@ -74,8 +74,7 @@ func (s *Server) pushed(c *Conn, from int) {
 	s.opt.Metrics.ConnectionsClosed[metrics.ClosedSlow].Inc()
 	c.phase = phaseClosing
 	c.out = nil
-	c.link.Abort()
-	c.signalRoom()
+	c.link.Abort() // whoever is writing sees it, and wakes the reader
 }
 
 // BeginSnapshot fixes the state as it is now.

@@ -80,8 +80,10 @@ func configure(o *Options, w *words) {
 	o.MaxOutstanding = int(w.int("maxOutstanding", int64(o.MaxOutstanding)))
 	o.MaxUnsent = int(w.int("maxUnsent", int64(o.MaxUnsent)))
 	o.MaxBuffer = int(w.int("maxBuffer", int64(o.MaxBuffer)))
+	o.GlobalOutstanding = int(w.int("globalOutstanding", 0))
 	o.MaxConns = int(w.int("maxConns", 0))
 	o.MaxConnsPerIP = int(w.int("maxConnsPerIP", 0))
+	o.ElectionTime = time.Duration(w.int("electionTime", 0)) * time.Millisecond
 	o.ContainerNeverUsed = time.Duration(w.int("neverUsed", 0)) * time.Millisecond
 	o.ContainerPerMinute = int(w.int("reapPerMinute", int64(o.ContainerPerMinute)))
 	o.EnforceQuota = !w.has("noQuota")
@@ -138,6 +140,10 @@ func (s *script) act(fields []string) {
 	switch fields[0] {
 	case "connect", "move":
 		s.connect(fields)
+	case "dial": // a connection, and nothing said
+		c := r.newClient(w.at(0))
+		c.reset(s.member(w.at(1)).dial())
+		r.settle()
 	case "send": // requests in one packet, not committed
 		c := s.client(w.at(0))
 		c.send(parseRequests(c, fields[2:])...)

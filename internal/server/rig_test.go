@@ -161,7 +161,7 @@ func (m *member) Outbox() *replica.Outbox { return m.outbox }
 func (m *member) ProposeAsLeader(ops []byte) { m.leading = append(m.leading, bytes.Clone(ops)) }
 
 func (m *member) Contact() (time.Duration, bool) {
-	if !m.cut {
+	if !m.cut && !m.rig.leader.cut {
 		m.contact = m.rig.now
 	}
 	return m.contact, true
@@ -328,7 +328,7 @@ func (r *rig) pass(d time.Duration, silent func(*client) bool, frozen *member) {
 		r.now += dt
 		r.wall += dt.Milliseconds()
 		for _, c := range r.clients {
-			if c.link != nil && c.link.m != frozen && !silent(c) && r.now-c.lastSent >= c.timeout/3 {
+			if c.link != nil && c.greeted && c.link.m != frozen && !silent(c) && r.now-c.lastSent >= c.timeout/3 {
 				c.ping(true)
 			}
 		}
