@@ -89,6 +89,8 @@ func (s *Server) welcome(c *Conn, a *statemachine.Attachment) {
 		c.closeLocked()
 	} else {
 		c.phase = phaseAttached
+		// Until now it was the client who waited.
+		c.lastHeard.Store(int64(s.opt.Now()))
 		c.session, c.epoch = a.Session, a.Epoch
 		c.timeout = time.Duration(a.Timeout) * time.Millisecond
 		c.ids = append(c.ids[:0], jute.ID{Scheme: "ip", ID: c.ip})
