@@ -189,11 +189,11 @@ func run(args []string, out, errOut io.Writer) error {
 	stop, release := interrupted()
 	defer release()
 	runErr := cells.Run(env, c.kinds, c.cells, r, stop)
-	// What was measured before an error is worth keeping.
+	// What was measured before an error is worth having.
+	r.Summary(out)
 	if err := errors.Join(runErr, r.Save(c.out)); err != nil {
 		return err
 	}
-	r.Summary(out)
 	fmt.Fprintf(out, "\nEverything is in %s.\n", filepath.Join(c.out, "report.md"))
 	_, failed, broken := r.Verdict()
 	switch {
