@@ -38,6 +38,17 @@ test-conformance-zookeeper: ## the same suite against genuine ZooKeeper: how a t
 	./test/conformance/setup.sh
 	CONFORMANCE_TARGET=zookeeper go test -tags conformance -count=1 -timeout 30m ./test/conformance/...
 
+.PHONY: test-diff
+OPS ?= 20000
+test-diff: build ## OPS random operations on genuine ZooKeeper and on Conclave, every answer compared (installs ZooKeeper)
+	./test/conformance/setup.sh
+	CONCLAVE_BIN=$(abspath $(BIN)/conclave-server) OPS=$(OPS) go test -tags diff -count=1 -timeout 2h -v -run TestRandom ./test/diff
+
+.PHONY: bench
+bench: build ## Conclave and genuine ZooKeeper side by side (installs ZooKeeper; takes long; BENCH=-quick for a glance)
+	./test/conformance/setup.sh
+	go run ./test/bench $(BENCH)
+
 .PHONY: run
 run: build ## start an ensemble of three on this machine, with data under ./run
 	./hack/ensemble.sh
