@@ -137,7 +137,7 @@ func (s *Server) Restore(r io.Reader) (statemachine.Members, error) {
 // drop detaches a connection from its session and closes it. The caller holds
 // the state for writing and c.mu.
 func (s *Server) drop(c *Conn) {
-	s.outstanding.Add(-int64(c.queue.abandon()))
+	s.abandon(c)
 	c.closeLocked()
 	s.removed = append(s.removed, c)
 	s.touched(c)
@@ -198,7 +198,7 @@ func (k *sink) Replied(r *statemachine.Result) {
 	if c.phase != phaseAttached {
 		// It is closing, and has not been told of the events up to here: a reply
 		// would show a zxid beyond them.
-		s.outstanding.Add(-int64(c.queue.abandon()))
+		s.abandon(c)
 		return
 	}
 	p := c.queue.front()
@@ -224,8 +224,7 @@ func (k *sink) Replied(r *statemachine.Result) {
 		s.answered(c, p)
 	}
 	refused := p.quiet && r.Err != jute.OK
-	c.queue.pop()
-	s.outstanding.Add(-1)
+	s.unqueue(c)
 	if refused {
 		// The client was told that it is authenticated. It may not go on in that
 		// belief.

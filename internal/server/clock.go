@@ -84,6 +84,8 @@ func (s *Server) look(now time.Duration) (report []byte) {
 		switch c.phase {
 		case phaseHello:
 			if now-c.opened > max(s.opt.MinTimeout, time.Second) {
+				// Whoever looks whether a port is open does this all day.
+				s.opt.Logger.Debug("connection closed: no connect request came", "client", c.addr)
 				s.opt.Metrics.ConnectionsRefused[metrics.RefusedSilent].Inc()
 				c.closeLocked()
 			}
@@ -105,6 +107,8 @@ func (s *Server) look(now time.Duration) (report []byte) {
 			} else if now-heard > c.timeout && !(c.waiting && c.queue.len() > 0) {
 				// Its session is the leader's to expire; the connection is dead. (If
 				// we have not read from it because it waits for us, we can't tell.)
+				s.opt.Logger.Info("connection closed: nothing was heard from the client for its session's timeout",
+					"session", sessionID(c.session), "client", c.addr, "timeout", c.timeout)
 				s.end(c, metrics.ClosedSilent)
 			} else if heard != c.reported || c.queue.len() > 0 {
 				// A client that waits for us is not silent. Nor is one whose session

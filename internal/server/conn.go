@@ -34,6 +34,7 @@ type Conn struct {
 	// lastHeard is when bytes last came from the client, on Options.Now.
 	lastHeard atomic.Int64
 	opened    time.Duration // when it was accepted, on Options.Now
+	greeted   bool          // its first frame has been taken; the reader's own
 
 	// mu guards what follows. The state's lock is taken before it.
 	mu    sync.Mutex
@@ -132,9 +133,9 @@ func (c *Conn) reply(xid int32, zxid int64, code jute.ErrCode) {
 	c.stats.sent++
 }
 
-// tooSlow reports whether the client has left so much unread that nothing more
-// is taken from it.
-func (c *Conn) tooSlow() bool { return c.unsent+len(c.out) > c.srv.opt.MaxUnsent }
+// tooSlow reports whether the client has left so much unread, or has so much on
+// the way, that nothing more is taken from it.
+func (c *Conn) tooSlow() bool { return c.unsent+len(c.out)+c.queue.size > c.srv.opt.MaxUnsent }
 
 // hand gives what is encoded to whoever holds the writing flag. The caller
 // holds mu.

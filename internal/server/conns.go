@@ -136,7 +136,7 @@ func (s *Server) leave(c *Conn) {
 	attached := c.session != 0
 	news := attached && time.Duration(c.lastHeard.Load()) != c.reported
 	c.phase = phaseClosing
-	s.outstanding.Add(-int64(c.queue.abandon()))
+	s.abandon(c)
 	c.out, c.spare = nil, nil
 	c.mu.Unlock()
 	if attached {

@@ -12,6 +12,12 @@ import (
 // sessionID prints a session's id as ZooKeeper's tools do.
 func sessionID(id int64) string { return fmt.Sprintf("%#x", uint64(id)) }
 
+// maxHello is the longest connect request, in bytes, that is waited for: from
+// somebody who has yet to say who he is, nothing larger is taken.
+const maxHello = 1 << 10
+
+const notHello = "its first frame is not a connect request"
+
 // hello handles a connection's first frame. The caller holds the state for
 // reading and c.mu. The answer comes when the session, or its attachment, has
 // come through the log; until then nothing more is taken from the connection.
@@ -21,7 +27,7 @@ func (s *Server) hello(c *Conn, frame []byte, now time.Duration) {
 	req.Decode(&d)
 	switch {
 	case d.Err() != nil || len(req.Password) > 64:
-		s.refuse(c, "its first frame is not a connect request", "size", len(frame))
+		s.refuse(c, notHello, "size", len(frame))
 		return
 	case s.draining.Load():
 		s.turnAway(c, metrics.RefusedDraining, "this member is draining")

@@ -113,12 +113,13 @@ func (l *tcpLink) Close() error {
 const lingerTime = time.Second
 
 // read waits for bytes. Behind an empty acc they come in a shared buffer, which
-// release gives back; otherwise they are appended to acc, which is grown by
-// want bytes at least.
+// release gives back; otherwise they are appended to acc, which is grown for
+// want bytes: by no more than it has, since a client may announce what it never
+// sends.
 func (l *tcpLink) read(acc []byte, want int) ([]byte, error) {
 	l.rbuf = nil
 	if len(acc) > 0 {
-		acc = slices.Grow(acc, max(want, 4096))
+		acc = slices.Grow(acc, min(max(want, 4<<10), max(len(acc), 16<<10)))
 		l.rbuf = acc[len(acc):cap(acc)]
 	}
 	if err := l.raw.Read(l.readFn); err != nil {
@@ -194,10 +195,17 @@ func (s *Server) take(c *Conn, buf []byte, now time.Duration) (rest []byte, open
 			c.mu.Unlock()
 			return nil, false
 		}
+		if !c.greeted && len(buf) >= 4 && binary.BigEndian.Uint32(buf) > maxHello {
+			c.mu.Lock()
+			s.refuse(c, notHello, "size", binary.BigEndian.Uint32(buf))
+			c.mu.Unlock()
+			return nil, false
+		}
 		if n == 0 {
 			return buf, s.isOpen(c)
 		}
 		used := s.serve(c, buf, now)
+		c.greeted = c.greeted || used > 0
 		c.flush()
 		buf = buf[used:]
 		if used == 0 && !s.awaitRoom(c) {

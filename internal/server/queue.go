@@ -17,6 +17,9 @@ type pending struct {
 	batch *replica.Batch
 	// body is a copy of the request of a read that waits behind a write.
 	body []byte
+	// size is about how many bytes the request holds, or will hold once it is
+	// answered.
+	size int
 	// fail is the answer of a request that failed before it was tried.
 	fail  jute.ErrCode
 	start time.Duration
@@ -27,6 +30,7 @@ type pending struct {
 type pipeline struct {
 	items []pending
 	head  int
+	size  int // of all items
 }
 
 func (q *pipeline) len() int { return len(q.items) - q.head }
@@ -38,11 +42,13 @@ func (q *pipeline) push(p pending) {
 		q.items, q.head = q.items[:n], 0
 	}
 	q.items = append(q.items, p)
+	q.size += p.size
 }
 
 func (q *pipeline) front() *pending { return &q.items[q.head] }
 
 func (q *pipeline) pop() {
+	q.size -= q.items[q.head].size
 	q.items[q.head] = pending{}
 	q.head++
 	if q.head == len(q.items) {
@@ -61,6 +67,6 @@ func (q *pipeline) abandon() (n int) {
 			b.Done()
 		}
 	}
-	q.items, q.head = nil, 0
+	q.items, q.head, q.size = nil, 0, 0
 	return n
 }

@@ -180,9 +180,14 @@ func (s *Server) getACL(c *Conn, b []byte, d *jute.Decoder) ([]byte, jute.ErrCod
 }
 
 // multiRead answers getData and getChildren in one reply. Each fails by
-// itself, as type -1; none of them registers a watch.
+// itself, as type -1; none of them registers a watch. Together they may be no
+// longer than what a connection may leave unsent: a request has room for fifty
+// thousand reads.
 func (s *Server) multiRead(c *Conn, b []byte, d *jute.Decoder) ([]byte, jute.ErrCode) {
-	for {
+	for start := len(b); ; {
+		if len(b)-start > s.opt.MaxUnsent {
+			return b, jute.ErrBadArguments
+		}
 		var h jute.MultiHeader
 		h.Decode(d)
 		if d.Err() != nil {
@@ -222,6 +227,45 @@ func (s *Server) multiRead(c *Conn, b []byte, d *jute.Decoder) ([]byte, jute.Err
 			b = jute.AppendString(b, name)
 		}
 	}
+}
+
+// replySize returns about how long the answer to a read is, in bytes, if that is
+// longer than the request.
+func (s *Server) replySize(c *Conn, op jute.OpCode, body []byte) int {
+	d := jute.NewDecoder(body)
+	switch op {
+	case jute.OpGetData, jute.OpGetChildren, jute.OpGetChildren2:
+		return s.nodeSize(op, d.String())
+	case jute.OpGetEphemerals:
+		return len(s.machine.Tree().Ephemerals(c.session)) * nameSize
+	case jute.OpMultiRead:
+		size := 0
+		for d.Err() == nil && size < s.opt.MaxUnsent {
+			var h jute.MultiHeader
+			var req jute.PathWatchRequest
+			if h.Decode(&d); h.Done {
+				break
+			}
+			req.Decode(&d)
+			size += s.nodeSize(h.Type, req.Path)
+		}
+		return size
+	}
+	return 0
+}
+
+// nameSize is about how long a path or a child's name is in a reply, in bytes.
+const nameSize = 48
+
+func (s *Server) nodeSize(op jute.OpCode, path string) int {
+	id := s.find(path)
+	switch {
+	case id == tree.None:
+		return 0
+	case op == jute.OpGetData:
+		return len(s.machine.Tree().Data(id))
+	}
+	return int(s.machine.Tree().NumChildren(id)) * nameSize
 }
 
 func (s *Server) getEphemerals(c *Conn, b []byte, d *jute.Decoder) ([]byte, jute.ErrCode) {

@@ -33,6 +33,10 @@ func (s *Server) serve(c *Conn, buf []byte, now time.Duration) (used int) {
 	return used
 }
 
+// maxHeld bounds what the requests of all clients hold together, in bytes, as
+// GlobalOutstanding bounds their number.
+const maxHeld = 128 << 20
+
 // ready reports whether the connection takes another frame now. The caller
 // holds c.mu.
 func (s *Server) ready(c *Conn) bool {
@@ -41,7 +45,7 @@ func (s *Server) ready(c *Conn) bool {
 		return true
 	case phaseAttached:
 		n := c.queue.len()
-		if n > 0 && s.opt.GlobalOutstanding > 0 && s.outstanding.Load() >= int64(s.opt.GlobalOutstanding) {
+		if n > 0 && (s.opt.GlobalOutstanding > 0 && s.outstanding.Load() >= int64(s.opt.GlobalOutstanding) || s.held.Load() >= maxHeld) {
 			return false
 		}
 		return n < s.opt.MaxOutstanding && !c.tooSlow()
@@ -97,6 +101,7 @@ func (s *Server) one(c *Conn, frame []byte, now time.Duration) {
 		return
 	}
 	p.body = append([]byte(nil), body...)
+	p.size = len(body) + s.replySize(c, op, body)
 	s.queued(c, p)
 }
 
@@ -109,7 +114,7 @@ func (s *Server) submit(c *Conn, p pending, op jute.OpCode, body []byte) {
 	out := s.node.Outbox()
 	b := out.Begin()
 	b.Ops = statemachine.AppendSessionOp(b.Ops, h, body)
-	p.batch = b
+	p.batch, p.size = b, len(body)
 	out.End(b)
 	s.queued(c, p)
 }
@@ -117,6 +122,20 @@ func (s *Server) submit(c *Conn, p pending, op jute.OpCode, body []byte) {
 func (s *Server) queued(c *Conn, p pending) {
 	c.queue.push(p)
 	s.outstanding.Add(1)
+	s.held.Add(int64(p.size))
+}
+
+// unqueue removes the oldest request, which has been answered.
+func (s *Server) unqueue(c *Conn) {
+	s.outstanding.Add(-1)
+	s.held.Add(-int64(c.queue.front().size))
+	c.queue.pop()
+}
+
+// abandon removes all requests.
+func (s *Server) abandon(c *Conn) {
+	s.held.Add(-int64(c.queue.size))
+	s.outstanding.Add(-int64(c.queue.abandon()))
 }
 
 // answer answers a read, or a request that failed beforehand.
@@ -155,8 +174,7 @@ func (s *Server) advance(c *Conn) {
 			break
 		}
 		s.answer(c, p, p.body)
-		c.queue.pop()
-		s.outstanding.Add(-1)
+		s.unqueue(c)
 	}
 	if c.waiting {
 		c.signalRoom()

@@ -28,7 +28,7 @@ type Options struct {
 	MaxBuffer              int           // largest request in bytes (jute.maxbuffer)
 	MaxConnsPerIP          int           // 0 for no bound (maxClientCnxns)
 	MaxConns               int           // 0 for no bound (maxCnxns)
-	MaxUnsent              int           // bytes that a slow reader may leave unsent
+	MaxUnsent              int           // bytes that one connection may leave unsent or have on the way
 	MaxOutstanding         int           // requests of one connection without an answer
 	// GlobalOutstanding bounds the requests of all connections without an
 	// answer: beyond it nothing is read from a connection that has any. 0 for
@@ -125,6 +125,7 @@ type Server struct {
 	flusher  flusher
 
 	outstanding atomic.Int64
+	held        atomic.Int64 // bytes, by the same requests
 }
 
 // New returns a server that does not serve yet: it answers four-letter words

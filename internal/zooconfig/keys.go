@@ -151,7 +151,7 @@ var settings = []setting{
 	{name: "conclave.electionMs", java: own, kind: whole(25, 600_000, func(d *draft) *int { return &d.electionMs }),
 		doc: "Silence of the leader, in milliseconds, after which the members elect another; at least 5 heartbeats. Default: 500, or 10 heartbeats if that is longer."},
 	{name: "conclave.maxUnsentBytes", java: own, def: "16777216", kind: bytes(64<<10, 1<<30, func(d *draft) *int { return &d.MaxUnsentBytes }),
-		doc: "Most bytes that wait in memory for one connection to take them."},
+		doc: "Most bytes in memory for one connection: replies and events that it has not taken, and requests that are not answered yet."},
 	{name: "conclave.maxOutstandingPerSession", java: own, def: "1000", kind: whole(1, 1_000_000, func(d *draft) *int { return &d.MaxOutstandingPerSession }),
 		doc: "Most unanswered requests of one session, beyond which the server stops reading from it."},
 }
