@@ -140,7 +140,7 @@ func (m *Member) open() error {
 	m.server = server.New(server.Options{
 		Member: id.MemberID, Boot: id.Boot,
 		TickTime: m.cfg.TickTime, MinTimeout: m.cfg.MinSessionTimeout, MaxTimeout: m.cfg.MaxSessionTimeout,
-		MaxBuffer: m.cfg.MaxBuffer, MaxConnsPerIP: m.cfg.MaxClientCnxns, MaxConns: m.cfg.MaxCnxns,
+		MaxBuffer: m.cfg.MaxBuffer, MaxConnsPerIP: m.cfg.MaxClientCnxns, MaxConns: m.maxConns(),
 		MaxUnsent: m.cfg.MaxUnsentBytes, MaxOutstanding: m.cfg.MaxOutstandingPerSession,
 		GlobalOutstanding: m.cfg.GlobalOutstandingLimit,
 		SkipACL:           m.cfg.SkipACL, EnforceQuota: m.cfg.EnforceQuota, ExtendedTypes: m.cfg.ExtendedTypesEnabled,
