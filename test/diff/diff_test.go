@@ -51,8 +51,13 @@ func start(t *testing.T) ensembles {
 	if err != nil {
 		t.Fatal(err)
 	}
+	stop := make(chan struct{})
+	var nudging sync.WaitGroup
+	nudging.Go(func() { es.nudge(stop) })
 	t.Cleanup(func() {
-		if err := es.close(); err != nil {
+		close(stop)
+		nudging.Wait()
+		if err := es.close(t.Failed()); err != nil {
 			t.Error(err)
 		}
 	})
@@ -105,8 +110,13 @@ func (r *runner) phase(goal uint64) {
 		r.t.Error(err)
 		return
 	}
+	stop := make(chan struct{})
+	var nudging sync.WaitGroup
+	nudging.Go(func() { es.nudge(stop) })
 	defer func() {
-		if err := es.close(); err != nil {
+		close(stop)
+		nudging.Wait()
+		if err := es.close(r.t.Failed()); err != nil {
 			r.t.Error(err)
 		}
 	}()

@@ -5,8 +5,10 @@ package diff
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/conclave-dev/conclave/test/conformance/ensemble"
 	"github.com/conclave-dev/conclave/test/diff/compare"
@@ -22,11 +24,11 @@ type ensembles [2]*ensemble.Ensemble
 func startBoth() (es ensembles, err error) {
 	for i, target := range []ensemble.Target{ensemble.ZooKeeper, ensemble.Conclave} {
 		if es[i], err = ensemble.New(target); err != nil {
-			return es, errors.Join(err, es.close())
+			return es, errors.Join(err, es.close(true))
 		}
 	}
 	if err := es.start(); err != nil {
-		return es, errors.Join(err, es.close())
+		return es, errors.Join(err, es.close(true))
 	}
 	return es, nil
 }
@@ -54,14 +56,42 @@ func (es *ensembles) restart() error {
 	return es.start()
 }
 
-func (es *ensembles) close() error {
+// close ends both; with KEEP set and after a failure their files stay.
+func (es *ensembles) close(failed bool) error {
 	var errs []error
 	for _, e := range es {
 		if e != nil {
-			errs = append(errs, e.Close(false))
+			errs = append(errs, e.Close(failed && os.Getenv("KEEP") != ""))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// nudge makes ZooKeeper order a transaction every now and then, until stop is
+// closed: 3.8 sometimes leaves a request unanswered until the next commit, and
+// with nobody else at work that would be the end of some session a minute later.
+func (es *ensembles) nudge(stop <-chan struct{}) {
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	var s *side.Side
+	for {
+		select {
+		case <-stop:
+			if s != nil {
+				s.Close()
+			}
+			return
+		case <-tick.C:
+		}
+		if s == nil {
+			s, _ = side.New(es[0].Addrs()) // it may be starting: try again
+			continue
+		}
+		if s.Nudge() != nil {
+			s.Close()
+			s = nil
+		}
+	}
 }
 
 func (es *ensembles) logTails() string {
