@@ -352,7 +352,8 @@ func TestKeepAlive(t *testing.T) {
 			return nil
 		},
 	})
-	if err := l.Run(); err != nil || pongs != 2 {
+	// More may have come with the second one.
+	if err := l.Run(); err != nil || pongs < 2 {
 		t.Errorf("%d pongs, %v", pongs, err)
 	}
 }
