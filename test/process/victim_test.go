@@ -5,9 +5,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -95,29 +92,6 @@ func (v *victim) dial(raw []byte) net.Conn {
 		v.t.Fatal(err)
 	}
 	return c
-}
-
-// memory returns how much memory the process has in use, and how much it ever
-// had, in bytes.
-func (s *server) memory() (now, peak int64) {
-	s.t.Helper()
-	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(s.p.PID()), "status"))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	for line := range strings.Lines(string(b)) {
-		f := strings.Fields(line)
-		switch f[0] {
-		case "VmRSS:":
-			now, err = strconv.ParseInt(f[1], 10, 64)
-		case "VmHWM:":
-			peak, err = strconv.ParseInt(f[1], 10, 64)
-		}
-		if err != nil {
-			s.t.Fatal(err)
-		}
-	}
-	return now << 10, peak << 10
 }
 
 // witness is a well-behaved client: it writes, reads, watches and pings, and
