@@ -28,7 +28,11 @@ type model struct {
 	history  map[string][]version // by path
 	events   []statemachine.Event
 	live     map[string]int64 // ephemerals and their sessions
-	lapsed   []*statemachine.End
+
+	// Since when a session's silence counts: when it was last attached, and what
+	// the leader was told of. What it is told in a tick (fresh) counts from the
+	// next one on, because an expiry may be under way.
+	attached, heard, fresh map[int64]time.Duration
 }
 
 // task is a write or a read that a client has sent.
@@ -62,6 +66,7 @@ func newModel(t testing.TB, r *rig) *model {
 	m := &model{
 		t: t, r: r, machine: statemachine.New(), sent: make(map[string]*task), outcomes: make(map[writeKey]outcome),
 		last: make(map[int64]int), history: make(map[string][]version), live: make(map[string]int64),
+		attached: make(map[int64]time.Duration), heard: make(map[int64]time.Duration), fresh: make(map[int64]time.Duration),
 	}
 	m.sink.m = m
 	return m
@@ -167,8 +172,23 @@ func (k *modelSink) Ended(e statemachine.End) {
 		}
 		delete(m.live, path)
 	}
-	if e.Expired {
-		m.lapsed = append(m.lapsed, &e)
+	// Only for the silence of its client.
+	id, timeout := e.Session.ID, time.Duration(e.Session.Timeout)*time.Millisecond
+	if silence := m.r.now - max(m.attached[id], m.heard[id]); e.Expired && silence < timeout {
+		m.t.Errorf("session %d has expired after a silence of %v; its timeout is %v", id, silence, timeout)
+	}
+}
+
+// ticked notes whom the leader has heard of.
+func (m *model) ticked() {
+	for id, at := range m.fresh {
+		m.heard[id] = max(m.heard[id], at)
+	}
+	clear(m.fresh)
+	for _, c := range m.r.clients {
+		if l := c.link; l != nil && !l.m.cut && !m.r.leader.cut && l.c.phase == phaseAttached {
+			m.fresh[l.c.session] = time.Duration(l.c.lastHeard.Load())
+		}
 	}
 }
 
@@ -204,9 +224,6 @@ type watcher struct {
 	writes  uint64 // sent on this connection
 	changes int    // tasks so far that write, over all connections
 	own     []string
-	// silent is since when the leader has not heard of it, as of the last tick
-	// but one, fresh as of the last.
-	silent, fresh time.Duration
 
 	// The watch on everything, once set: next is the first of the model's events
 	// that has not come. A negative next is one not set.
@@ -223,13 +240,10 @@ func (w *watcher) reset() {
 
 // see is told of everything that the client sees.
 func (w *watcher) see(c *client, m *message) {
-	w.m.follow()
 	if *randomSeed != 0 {
 		w.m.t.Logf("%v %s %s", c.r.now, c.name, c.describe(m))
 	}
 	switch m.what {
-	case "connected":
-		w.silent, w.fresh = c.lastSent, 0
 	case "refused":
 		if w.m.machine.Sessions().Get(c.session) != nil && c.session != 0 {
 			w.m.t.Errorf("%s is told that session %d is gone, which lives", c.name, c.session)

@@ -40,7 +40,9 @@ type rig struct {
 	// closes too, as the server's readers do for a moment.
 	linger bool
 
-	ticked func() // is called, if set, when all members have ticked
+	// Are called, if set, when an entry is in the log and nobody has applied it,
+	// and when all members have ticked.
+	appended, ticked func()
 
 	lines []string // of the transcript, not yet shown
 	dials int
@@ -203,6 +205,9 @@ func (m *member) follow() {
 func (r *rig) append(data []byte) {
 	index, term := uint64(len(r.log)+1), r.term
 	r.log = append(r.log, &raftpb.Entry{Index: &index, Term: &term, Data: data})
+	if r.appended != nil {
+		r.appended()
+	}
 	for _, m := range r.members {
 		m.catchUp()
 	}
