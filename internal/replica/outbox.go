@@ -30,6 +30,10 @@ type Batch struct {
 	// waiting counts the operations that have not come back. At 0 a sealed
 	// batch is done with.
 	waiting atomic.Int32
+	// given tells that the batch was given out at least once. Invariant: no
+	// batch is forgotten before: a client that closes its session and hangs up
+	// at once waits for nothing, and its session is to be closed all the same.
+	given bool
 }
 
 // Done tells that one operation of the batch has been applied, or that nobody
@@ -83,6 +87,7 @@ func (o *Outbox) Take(from int, give func(ops []byte)) int {
 		o.seal()
 	}
 	for ; from < len(o.sealed); from++ {
+		o.sealed[from].given = true
 		give(o.sealed[from].Ops)
 	}
 	return from
@@ -101,9 +106,9 @@ func (o *Outbox) Release() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	n := 0
-	for n < len(o.sealed) && o.sealed[n].waiting.Load() <= 0 {
+	for n < len(o.sealed) && o.sealed[n].given && o.sealed[n].waiting.Load() <= 0 {
 		b := o.sealed[n]
-		b.Ops = b.Ops[:0]
+		b.Ops, b.given = b.Ops[:0], false
 		b.waiting.Store(0)
 		if cap(b.Ops) <= 4*batchSize && len(o.spare) < 8 {
 			o.spare = append(o.spare, b)
