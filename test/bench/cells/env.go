@@ -7,6 +7,7 @@ import (
 	"github.com/conclave-dev/conclave/test/bench/cluster"
 	"github.com/conclave-dev/conclave/test/bench/hist"
 	"github.com/conclave-dev/conclave/test/bench/report"
+	"github.com/conclave-dev/conclave/test/bench/usage"
 )
 
 // Options are how much is measured.
@@ -86,6 +87,15 @@ func latencies(v report.Values, h *hist.H, p50, p99, p999, longest report.Metric
 	v.Set(p99, float64(h.Quantile(0.99))/millisecond)
 	v.Set(p999, float64(h.Quantile(0.999))/millisecond)
 	v.Set(longest, float64(h.Max())/millisecond)
+}
+
+// memoryOf is the resident memory of all members, without garbage of a JVM.
+func memoryOf(e *cluster.Ensemble) (float64, error) {
+	if err := e.Collect(); err != nil {
+		return 0, err
+	}
+	bytes, err := usage.Memory(e.PIDs())
+	return float64(bytes), err
 }
 
 // better is the bar of most cells: a ratio of throughput, and p99 at most half.

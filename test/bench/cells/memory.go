@@ -9,7 +9,6 @@ import (
 	"github.com/conclave-dev/conclave/test/bench/prep"
 	"github.com/conclave-dev/conclave/test/bench/proto"
 	"github.com/conclave-dev/conclave/test/bench/report"
-	"github.com/conclave-dev/conclave/test/bench/usage"
 	"github.com/conclave-dev/conclave/test/conformance/wire"
 )
 
@@ -55,11 +54,11 @@ func memory(env *Env, e *cluster.Ensemble, _ int) (report.Values, error) {
 	if err := settle(e); err != nil {
 		return nil, err
 	}
-	bytes, err := usage.Memory(e.PIDs())
+	bytes, err := memoryOf(e)
 	if err != nil {
 		return nil, err
 	}
-	v.Set(report.Memory, float64(bytes)/(1<<20))
+	v.Set(report.Memory, bytes/(1<<20))
 	for _, m := range e.Members {
 		if err := m.Stop(); err != nil {
 			return nil, err

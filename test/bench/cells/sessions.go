@@ -7,7 +7,6 @@ import (
 	"github.com/conclave-dev/conclave/test/bench/cluster"
 	"github.com/conclave-dev/conclave/test/bench/report"
 	"github.com/conclave-dev/conclave/test/bench/swarm"
-	"github.com/conclave-dev/conclave/test/bench/usage"
 )
 
 // Sessions is the cell of very many sessions. It has an ensemble of its own:
@@ -52,7 +51,7 @@ func sessions(env *Env, e *cluster.Ensemble, _ int) (report.Values, error) {
 		}
 		ws = append(ws, w)
 	}
-	before, err := usage.Memory(e.PIDs())
+	before, err := memoryOf(e)
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +71,7 @@ func sessions(env *Env, e *cluster.Ensemble, _ int) (report.Values, error) {
 	if lost := first.Expired + rest.Expired + pings.Drops; lost > 0 {
 		return nil, fmt.Errorf("%d sessions were refused or lost their connections", lost)
 	}
-	after, err := usage.Memory(e.PIDs())
+	after, err := memoryOf(e)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +83,7 @@ func sessions(env *Env, e *cluster.Ensemble, _ int) (report.Values, error) {
 	v.Set(report.OpenedP99, quantile(first.Each, 0.99))
 	v.Set(report.PingP50, quantile(pings.Each, 0.5))
 	v.Set(report.PingP99, quantile(pings.Each, 0.99))
-	v.Set(report.SessionBytes, float64(after-before)/held/1024)
+	v.Set(report.SessionBytes, (after-before)/held/1024)
 	env.Log("sessions: %.0f held, %d pings answered; %s", held, pings.Each.Count(), (first.Took + rest.Took).Round(time.Millisecond))
 	return v, nil
 }
