@@ -165,7 +165,11 @@ func (g *generator) step() script.Step {
 			return script.Step{Session: slot, Verb: script.Greet, Member: g.member(), How: pick(g, script.NoTimeout, script.NegativeTimeout,
 				script.ShortTimeout, script.LongTimeout, script.NoPassword, script.OldClient, script.ReadOnlyClient)}
 		case reap:
-			return script.Step{Session: slot, Verb: script.Reap, How: pick(g, script.Container, script.TTL, script.TTLParent)}
+			s := script.Step{Session: slot, Verb: script.Reap, How: pick(g, script.Container, script.TTL, script.TTLParent)}
+			if s.How == script.TTLParent && g.quota {
+				s.How = script.TTL // it creates two nodes in a multi: see there
+			}
+			return s
 		case auth:
 			op := g.auth()
 			if op.Scheme != "digest" && op.Scheme != "ip" || op.Scheme == "digest" && op.NilData {
