@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -47,25 +49,37 @@ type ensemble struct {
 	members []*Member // by N-1; nil when stopped
 }
 
-func freePorts(t *testing.T, n int) []int {
+// ports of a member, the same for all: below those that the kernel gives to
+// outgoing connections, one of which could take a stopped member's port.
+const (
+	clientPort = 10000 + iota
+	peerPort
+	electionPort
+	claimPort // held while a test runs: the address is its own
+)
+
+// hosts returns addresses of the loopback network that are this test's alone.
+func hosts(t *testing.T, n int) (out []string) {
 	t.Helper()
-	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for tries := 0; len(out) < n; tries++ {
+		host := fmt.Sprintf("127.%d.%d.%d", 64+rand.IntN(128), rand.IntN(256), 1+rand.IntN(254))
+		claim, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(claimPort)))
 		if err != nil {
-			t.Fatal(err)
+			if tries > 100 {
+				t.Fatal(err)
+			}
+			continue
 		}
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+		t.Cleanup(func() { _ = claim.Close() })
+		out = append(out, host)
 	}
-	return ports
+	return out
 }
 
 func newEnsemble(t *testing.T, size int, extra string) *ensemble {
 	e := &ensemble{t: t, dir: t.TempDir(), size: size, extra: extra, members: make([]*Member, size)}
-	ports := freePorts(t, 3*size)
-	for i := range size {
-		e.servers += fmt.Sprintf("server.%d=127.0.0.1:%d:%d;127.0.0.1:%d\n", i+1, ports[3*i], ports[3*i+1], ports[3*i+2])
+	for i, host := range hosts(t, size) {
+		e.servers += fmt.Sprintf("server.%d=%s:%d:%d;%s:%d\n", i+1, host, peerPort, electionPort, host, clientPort)
 	}
 	t.Cleanup(func() {
 		for i := range e.members {

@@ -36,8 +36,8 @@ func write(t testing.TB, name, text string) string {
 
 // zooCfg is a configuration that works, with lines added.
 func zooCfg(t testing.TB, dir string, lines ...string) []string {
-	text := fmt.Sprintf("dataDir=%s/data\nclientPort=%d\nclientPortAddress=127.0.0.1\nadmin.enableServer=false\n%s\n",
-		dir, freePort(t), strings.Join(lines, "\n"))
+	text := fmt.Sprintf("dataDir=%s/data\nclientPort=10000\nclientPortAddress=%s\nadmin.enableServer=false\n%s\n",
+		dir, host(), strings.Join(lines, "\n"))
 	return []string{"--config", write(t, filepath.Join(dir, "zoo.cfg"), text)}
 }
 
