@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -25,9 +28,14 @@ type victim struct {
 func startVictim(t testing.TB, lines ...string) *victim {
 	t.Helper()
 	lines = append([]string{"tickTime=500", "maxClientCnxns=0", "4lw.commands.whitelist=*"}, lines...)
-	v := &victim{server: start(t, program(t), zooCfg(t, dataDir(t), lines...)).mustServe()}
-	v.witness = newWitness(t, v.addr)
-	t.Cleanup(v.check)
+	return watch(start(t, program(t), zooCfg(t, dataDir(t), lines...)).mustServe())
+}
+
+// watch gives a server that serves its witness.
+func watch(s *server) *victim {
+	s.t.Helper()
+	v := &victim{server: s, witness: newWitness(s.t, s.addr)}
+	s.t.Cleanup(v.check)
 	return v
 }
 
@@ -92,6 +100,29 @@ func (v *victim) dial(raw []byte) net.Conn {
 		v.t.Fatal(err)
 	}
 	return c
+}
+
+// memory returns how much memory the process has in use, and how much it ever
+// had, in bytes.
+func (s *server) memory() (now, peak int64) {
+	s.t.Helper()
+	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(s.p.PID()), "status"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(b)) {
+		f := strings.Fields(line)
+		switch f[0] {
+		case "VmRSS:":
+			now, err = strconv.ParseInt(f[1], 10, 64)
+		case "VmHWM:":
+			peak, err = strconv.ParseInt(f[1], 10, 64)
+		}
+		if err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	return now << 10, peak << 10
 }
 
 // witness is a well-behaved client: it writes, reads, watches and pings, and
