@@ -3,6 +3,7 @@ package process
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -68,6 +69,17 @@ func closed(t testing.TB, c net.Conn) []byte {
 		}
 		return got
 	}
+}
+
+// drained reads until the other side has closed the connection.
+func drained(c net.Conn) error {
+	if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		return err
+	}
+	if _, err := io.Copy(io.Discard, c); err != nil && !isBroken(err) {
+		return err
+	}
+	return nil
 }
 
 // said waits until the server has logged one line, and no more, with all of the

@@ -1,0 +1,158 @@
+package process
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"syscall"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/conclave-dev/conclave/internal/admin"
+	"github.com/conclave-dev/conclave/test/conformance/wire"
+)
+
+// TestStop tells conclave-server to stop while clients write: it exits with 0,
+// every client sees its connection closed, and what was answered is there.
+func TestStop(t *testing.T) {
+	t.Parallel()
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		t.Run(sig.String(), func(t *testing.T) {
+			t.Parallel()
+			dir := dataDir(t)
+			s := startProgram(t, dir).mustServe()
+			const writers = 6
+			answered := make([]int, writers)
+			var begun, work sync.WaitGroup
+			begun.Add(writers)
+			for i := range writers {
+				c := connect(t, s.addr)
+				work.Go(func() {
+					var once sync.Once
+					defer once.Do(begun.Done)
+					for {
+						r, err := c.Call(wire.OpCreate, wire.CreateBody(fmt.Sprintf("/w%d-%d", i, answered[i]), nil, wire.OpenACL, 0))
+						if err != nil {
+							if !isBroken(err) {
+								t.Errorf("writer %d: %v", i, err)
+							}
+							return
+						}
+						if r.Err != wire.OK {
+							t.Errorf("writer %d: error %d", i, r.Err)
+							return
+						}
+						if answered[i]++; answered[i] == 20 {
+							once.Do(begun.Done)
+						}
+					}
+				})
+			}
+			idle := connect(t, s.addr)
+			begun.Wait()
+			if err := s.p.Signal(sig); err != nil {
+				t.Fatal(err)
+			}
+			if got := s.exit(); got != "exit 0" {
+				t.Fatalf("%s\n%s", got, s.log)
+			}
+			work.Wait()
+			closed(t, idle)
+			s = startProgram(t, dir).mustServe()
+			c := connect(t, s.addr)
+			there := map[string]bool{}
+			for _, name := range c.must(t, wire.OpGetChildren, wire.WatchBody("/", false)).Strings() {
+				there[name] = true
+			}
+			total := 0
+			for i, n := range answered {
+				for k := range n {
+					if !there[fmt.Sprintf("w%d-%d", i, k)] {
+						t.Errorf("/w%d-%d was answered and is gone", i, k)
+					}
+				}
+				if there[fmt.Sprintf("w%d-%d", i, n+1)] {
+					t.Errorf("/w%d-%d was never sent", i, n+1)
+				}
+				total += n
+			}
+			if len(there)-1 > total+writers {
+				t.Errorf("%d nodes, %d answers", len(there)-1, total)
+			}
+			s.stop()
+		})
+	}
+}
+
+// TestStopBeforeItServes stops a founder whose fellows are not there.
+func TestStopBeforeItServes(t *testing.T) {
+	t.Parallel()
+	dir := dataDir(t)
+	write(t, dir+"/data/myid", "1\n")
+	var lines []string
+	for i := range 3 {
+		lines = append(lines, fmt.Sprintf("server.%d=127.0.0.1:%d:%d", i+1, freePort(t), freePort(t)))
+	}
+	s := start(t, program(t), zooCfg(t, dir, lines...))
+	eventually(t, "it has started", func() error {
+		if len(s.log.lines("msg=started")) == 0 {
+			return errors.New(s.log.String())
+		}
+		return nil
+	})
+	s.stop()
+}
+
+// watchHealth holds a stream of the admin API open: a stopping member waits for
+// it, for a bounded time.
+func watchHealth(t *testing.T, dir string) {
+	t.Helper()
+	conn, err := grpc.NewClient("unix:"+admin.SocketPath(dir), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	stream, err := grpc_health_v1.NewHealthClient(conn).Watch(t.Context(), &grpc_health_v1.HealthCheckRequest{Service: "live"})
+	if err == nil {
+		_, err = stream.Recv()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestStopWithinABound stops a member that somebody holds on to.
+func TestStopWithinABound(t *testing.T) {
+	t.Parallel()
+	dir := dataDir(t)
+	s := startProgram(t, dir).mustServe()
+	watchHealth(t, dir)
+	s.stop()
+}
+
+// TestSecondSignal ends such a member at once.
+func TestSecondSignal(t *testing.T) {
+	t.Parallel()
+	dir := dataDir(t)
+	s := startProgram(t, dir).mustServe()
+	watchHealth(t, dir)
+	if err := s.p.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is stopping", func() error {
+		if len(s.log.lines("stopping:")) == 0 {
+			return errors.New("it says nothing of it")
+		}
+		return nil
+	})
+	if err := s.p.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.exit(); got != "terminated" {
+		t.Errorf("%s\n%s", got, s.log)
+	}
+	startProgram(t, dir).mustServe().stop()
+}
