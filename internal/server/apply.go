@@ -61,8 +61,8 @@ func (s *Server) touched(c *Conn) {
 	}
 }
 
-// pushed is touched, for a connection whose output was as long as from before
-// applying appended to it. If its client has yet to take what it was sent
+// pushed is touched, for a connection whose output was as long as from before an
+// event was appended to it. If its client has yet to take what it was sent
 // before, and leaves too much, it is let go.
 func (s *Server) pushed(c *Conn, from int) {
 	s.touched(c)
@@ -218,7 +218,6 @@ func (k *sink) Replied(r *statemachine.Result) {
 	if r.SoftQuota != "" {
 		s.warnQuota(r, c)
 	}
-	from := len(c.out)
 	if !p.quiet {
 		c.appendResult(p.xid, r)
 		s.answered(c, p)
@@ -243,7 +242,8 @@ func (k *sink) Replied(r *statemachine.Result) {
 		return
 	}
 	s.advance(c)
-	s.pushed(c, from)
+	// Replies, unlike events, are bounded by what is taken from the client.
+	s.touched(c)
 }
 
 // Refused closes the connection whose write came too late: its session has

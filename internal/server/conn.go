@@ -62,10 +62,9 @@ type Conn struct {
 	out, spare []byte
 	writing    bool
 	unsent     int // bytes in out and in the link's hands
-	// pushed are the bytes in out, pushing those in the link's hands, that
-	// applying has appended: events, and replies that waited for the log. Only
-	// they cost a slow client its connection. What is read for it at its request
-	// ends by itself, since no more is taken from it (ready).
+	// pushed are the bytes in out, pushing those in the link's hands, that are
+	// events. Only they cost a slow client its connection. Replies end by
+	// themselves, since no more requests are taken from it (ready).
 	pushed, pushing int
 	closeAfter      bool
 	closing         time.Duration // when it began to close, on Options.Now
