@@ -15,17 +15,14 @@ func TestOtherPorts(t *testing.T) {
 	t.Parallel()
 	seed := seed(t)
 	dir := dataDir(t)
-	ports := map[string]string{}
-	for _, name := range []string{"peer", "admin", "commands", "metrics"} {
-		ports[name] = fmt.Sprintf("127.0.0.1:%d", freePort(t))
-	}
-	port := func(name string) string { _, p, _ := net.SplitHostPort(ports[name]); return p }
+	host := host()
+	ports := map[string]string{"peer": "10001", "admin": "10002", "commands": "10003", "metrics": "10004"}
 	write(t, dir+"/data/myid", "1\n")
-	text := fmt.Sprintf("dataDir=%s/data\nclientPort=%d\nclientPortAddress=127.0.0.1\ntickTime=500\n4lw.commands.whitelist=*\n"+
-		"standaloneEnabled=false\nserver.1=127.0.0.1:%s:%d\nconclave.adminAddress=%s\n"+
-		"admin.serverAddress=127.0.0.1\nadmin.serverPort=%s\n"+
-		"metricsProvider.className=org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider\nmetricsProvider.httpHost=127.0.0.1\nmetricsProvider.httpPort=%s\n",
-		dir, freePort(t), port("peer"), freePort(t), ports["admin"], port("commands"), port("metrics"))
+	text := fmt.Sprintf("dataDir=%s/data\nclientPort=10000\nclientPortAddress=%[2]s\ntickTime=500\n4lw.commands.whitelist=*\n"+
+		"standaloneEnabled=false\nserver.1=%[2]s:10001:10005\nconclave.adminAddress=%[2]s:10002\n"+
+		"admin.serverAddress=%[2]s\nadmin.serverPort=10003\n"+
+		"metricsProvider.className=org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider\nmetricsProvider.httpHost=%[2]s\nmetricsProvider.httpPort=10004\n",
+		dir, host)
 	watch(start(t, program(t), []string{"--config", write(t, dir+"/zoo.cfg", text)}).mustServe())
 	fixed := map[string]string{
 		"a TLS hello":        "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
@@ -41,7 +38,8 @@ func TestOtherPorts(t *testing.T) {
 		"ones":               strings.Repeat("\xff", 70_000),
 	}
 	var work sync.WaitGroup
-	for name, addr := range ports {
+	for name, port := range ports {
+		addr := net.JoinHostPort(host, port)
 		work.Go(func() {
 			for what, raw := range fixed {
 				if err := poke(addr, []byte(raw)); err != nil {

@@ -94,7 +94,7 @@ func TestStopBeforeItServes(t *testing.T) {
 	write(t, dir+"/data/myid", "1\n")
 	var lines []string
 	for i := range 3 {
-		lines = append(lines, fmt.Sprintf("server.%d=127.0.0.1:%d:%d", i+1, freePort(t), freePort(t)))
+		lines = append(lines, fmt.Sprintf("server.%d=%s:10001:10002", i+1, host()))
 	}
 	s := start(t, program(t), zooCfg(t, dir, lines...))
 	eventually(t, "it has started", func() error {
