@@ -62,7 +62,7 @@ type Member struct {
 	clusterID atomic.Pointer[string]
 	former    atomic.Pointer[formation.Node]
 
-	clientListener net.Listener
+	clientListener *server.Listener
 	servers        []func(context.Context) // stop what serves people and monitoring
 
 	traceMask   atomic.Int64
@@ -149,7 +149,7 @@ func (m *Member) open() error {
 		ContainerNeverUsed: m.cfg.Container.MaxNeverUsed, QuorumLease: 3, ElectionTime: m.quorumContact(),
 		Now: m.now, WallMillis: wallMillis, Metrics: m.metrics, Logger: m.log, Words: words,
 	})
-	if m.clientListener, err = net.Listen("tcp", m.cfg.ClientAddress()); err != nil {
+	if m.clientListener, err = server.Listen(m.cfg.ClientAddress()); err != nil {
 		return fmt.Errorf("client address (clientPort, clientPortAddress or --listen): %w", err)
 	}
 	if !m.cfg.Standalone {

@@ -21,6 +21,7 @@ type Outbox struct {
 	sealed []*Batch // given out at least once, oldest first
 	spare  []*Batch
 	notify func()
+	news   atomic.Bool // something was put in since the last Announce
 }
 
 // Batch is a run of operations that travel together.
@@ -44,8 +45,8 @@ func (b *Batch) Done() { b.waiting.Add(-1) }
 // one message. A single operation may be larger.
 const batchSize = 256 << 10
 
-// NewOutbox returns an empty Outbox that calls notify, without its lock held,
-// whenever something was put into it.
+// NewOutbox returns an empty Outbox. Announce calls notify, without the lock
+// held, when something was put into it.
 func NewOutbox(notify func()) *Outbox { return &Outbox{notify: notify} }
 
 // Begin locks the Outbox and returns the batch to append one operation to.
@@ -66,10 +67,19 @@ func (o *Outbox) Begin() *Batch {
 }
 
 // End counts the operation that was appended to the batch and unlocks.
+// Announce must follow, sooner or later.
 func (o *Outbox) End(b *Batch) {
 	b.waiting.Add(1)
+	o.news.Store(true)
 	o.mu.Unlock()
-	o.notify()
+}
+
+// Announce sends what was put in on its way. Whoever puts in several
+// operations announces them together, so that they travel together.
+func (o *Outbox) Announce() {
+	if o.news.Load() && o.news.Swap(false) {
+		o.notify()
+	}
 }
 
 func (o *Outbox) seal() {

@@ -20,6 +20,8 @@ type Link interface {
 	Close() error
 	// Abort ends the stream at once.
 	Abort()
+	// Wake has the reader look again whether the connection takes requests.
+	Wake()
 }
 
 // Conn is one client connection: the session's pipeline on this member.
@@ -34,7 +36,11 @@ type Conn struct {
 	// lastHeard is when bytes last came from the client, on Options.Now.
 	lastHeard atomic.Int64
 	opened    time.Duration // when it was accepted, on Options.Now
-	greeted   bool          // its first frame has been taken; the reader's own
+
+	// The reader's own: its first frame has been taken; bytes that could not be
+	// served yet, a part of a frame or whole ones that wait for room.
+	greeted bool
+	tail    []byte
 
 	// mu guards what follows. The state's lock is taken before it.
 	mu    sync.Mutex
@@ -72,7 +78,6 @@ type Conn struct {
 
 	// waiting tells that the reader waits for room or for the handshake.
 	waiting bool
-	room    chan struct{} // capacity 1
 	// paused is waiting, for those who only look.
 	paused atomic.Bool
 
@@ -247,9 +252,6 @@ func (c *Conn) wakeReader() {
 // signalRoom lets a waiting reader look again. The caller holds mu.
 func (c *Conn) signalRoom() {
 	if c.waiting {
-		select {
-		case c.room <- struct{}{}:
-		default:
-		}
+		c.link.Wake()
 	}
 }

@@ -1,13 +1,12 @@
 package server
 
 import (
-	"errors"
-	"net"
 	"net/netip"
 	"sync"
 	"time"
 
 	"github.com/conclave-dev/conclave/internal/metrics"
+	"github.com/conclave-dev/conclave/internal/server/sockets"
 )
 
 // connTable knows every connection and every goroutine that works for one.
@@ -19,6 +18,8 @@ type connTable struct {
 	// heard are the sessions whose connection was heard from and has gone since
 	// the leader was last told.
 	heard []int64
+	loops []*sockets.Loop
+	over  bool // closed: no loop is adopted any more
 	work  sync.WaitGroup
 }
 
@@ -29,6 +30,33 @@ func (t *connTable) init() {
 
 // spawn runs f in a goroutine that Stop waits for.
 func (t *connTable) spawn(f func()) { t.work.Go(f) }
+
+// adopt runs a loop until close; failed hears why it ended before.
+func (t *connTable) adopt(l *sockets.Loop, failed func(error)) {
+	t.mu.Lock()
+	t.loops = append(t.loops, l)
+	over := t.over
+	t.mu.Unlock()
+	if over {
+		l.Close()
+	}
+	t.spawn(func() {
+		if err := l.Run(); err != nil {
+			failed(err)
+		}
+	})
+}
+
+// close ends every loop, with the connections in it.
+func (t *connTable) close() {
+	t.mu.Lock()
+	t.over = true
+	loops := t.loops
+	t.mu.Unlock()
+	for _, l := range loops {
+		l.Close()
+	}
+}
 
 // each calls f for every connection, with the table unlocked.
 func (t *connTable) each(f func(*Conn)) {
@@ -62,50 +90,6 @@ func (t *connTable) len() int {
 	return len(t.all)
 }
 
-// Serve accepts clients until the listener is closed.
-func (s *Server) Serve(l net.Listener) error {
-	backoff := time.Millisecond
-	for {
-		nc, err := l.Accept()
-		if err != nil {
-			if errors.Is(err, net.ErrClosed) {
-				return nil
-			}
-			// Out of descriptors, most likely: it passes when others close.
-			s.opt.Logger.Error("accepting a client failed; trying again", "error", err, "in", backoff)
-			time.Sleep(backoff)
-			backoff = min(2*backoff, time.Second)
-			continue
-		}
-		backoff = time.Millisecond
-		s.admit(nc)
-	}
-}
-
-func (s *Server) admit(nc net.Conn) {
-	tc, ok := nc.(*net.TCPConn)
-	if !ok {
-		_ = nc.Close()
-		return
-	}
-	link, err := newTCPLink(tc)
-	if err != nil {
-		_ = tc.Close()
-		return
-	}
-	addr := tc.RemoteAddr().(*net.TCPAddr).AddrPort()
-	addr = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
-	c, refused := s.newConn(link, addr)
-	if c == nil {
-		s.opt.Metrics.ConnectionsRefused[refused].Inc()
-		s.opt.Logger.Warn("connection refused: too many connections", "client", addr, "from_this_address", s.opt.MaxConnsPerIP, "in_all", s.opt.MaxConns)
-		_ = tc.Close()
-		return
-	}
-	s.opt.Metrics.ConnectionsAccepted.Inc()
-	s.conns.spawn(func() { s.run(c, link) })
-}
-
 // newConn enters a connection in the table, unless there are too many.
 func (s *Server) newConn(link Link, addr netip.AddrPort) (*Conn, metrics.Refusal) {
 	ip := clientIP(addr)
@@ -120,7 +104,7 @@ func (s *Server) newConn(link Link, addr netip.AddrPort) (*Conn, metrics.Refusal
 	}
 	t.next++
 	now := s.opt.Now()
-	c := &Conn{id: t.next, srv: s, link: link, addr: addr, ip: ip, open: time.Now(), opened: now, room: make(chan struct{}, 1)}
+	c := &Conn{id: t.next, srv: s, link: link, addr: addr, ip: ip, open: time.Now(), opened: now}
 	c.lastHeard.Store(int64(now))
 	t.all[c.id] = c
 	t.perIP[ip]++
@@ -193,10 +177,10 @@ func (s *Server) Stop() {
 	s.conns.each(func(c *Conn) {
 		c.mu.Lock()
 		c.phase = phaseClosing
-		c.signalRoom()
 		c.mu.Unlock()
 		c.link.Abort()
 	})
+	s.conns.close()
 	s.flusher.close()
 	s.conns.work.Wait()
 }

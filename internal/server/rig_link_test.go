@@ -12,16 +12,14 @@ import (
 )
 
 // link is a connection: to the server a Link, and beside it what the server's
-// reader goroutine would be, as a function that the rig calls (pump).
+// loop over its sockets would be, as a function that the rig calls (pump).
 type link struct {
 	m    *member
 	c    *Conn
 	addr netip.AddrPort
 
 	socket []byte // sent by the client, not read by the server
-	buf    []byte // read, not yet taken: whole frames that wait, or part of one
-	parked bool   // the reader waits for c.room
-	idle   bool   // the reader waits for bytes, and sees nothing else
+	parked bool   // the reader waits for Wake
 	done   bool   // the reader has come to its end,
 	left   bool   // and the connection is out of the server's table
 	said   []string
@@ -31,6 +29,7 @@ type link struct {
 	// stuffed is closed when the client reads again, nil when it reads.
 	stuffed        chan struct{}
 	waiting        bool // the server waits for the client to read
+	woken          bool // Wake was called
 	closed, broken bool
 	gone           chan struct{} // closed with broken
 }
@@ -109,6 +108,21 @@ func (l *link) Abort() {
 	}
 }
 
+// Wake lets the reader look again.
+func (l *link) Wake() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.woken = true
+}
+
+func (l *link) takeWoken() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	woken := l.woken
+	l.woken = false
+	return woken
+}
+
 // stuff makes the client stop reading.
 func (l *link) stuff() {
 	l.mu.Lock()
@@ -153,84 +167,38 @@ func (l *link) receive() []byte {
 
 func (l *link) say(why string) { l.said = append(l.said, why) }
 
-// pump does what run and take do in netconn.go, up to where they would wait.
+// pump does what the loop over sockets does with one of them.
 func (l *link) pump() (progress bool) {
 	if l.done {
 		return false
 	}
-	s := l.m.srv
+	s, c := l.m.srv, l.c
 	if l.parked {
-		select {
-		case <-l.c.room:
-			l.parked = false
-		default:
+		if !l.takeWoken() {
 			l.checkParked()
 			return false
 		}
-		if open, ready := l.awaitRoom(); !open {
-			l.leave()
-			return true
-		} else if !ready {
-			return true
-		}
+		l.follow(s.resumed(c, l.m.rig.now))
+		return true
 	}
-	for {
-		if l.idle {
-			switch {
-			case l.ended():
-				l.leave()
-				return true
-			case len(l.socket) == 0:
-				return progress
-			}
-			l.buf = append(l.buf, l.socket...)
-			l.socket, l.idle = nil, false
-			l.c.lastHeard.Store(int64(l.m.rig.now))
-		}
-		n, err := frameEnd(l.buf, s.opt.MaxBuffer)
-		if err != nil {
-			l.c.mu.Lock()
-			s.refuseFrame(l.c, l.buf, err)
-			l.c.mu.Unlock()
-			l.c.flush()
-			l.leave()
-			return true
-		}
-		if n == 0 {
-			if !s.isOpen(l.c) {
-				l.c.flush()
-				l.leave()
-				return true
-			}
-			l.idle = true
-			continue
-		}
-		used := s.serve(l.c, l.buf, l.m.rig.now)
-		l.c.flush()
-		l.buf = l.buf[used:]
-		progress = progress || used > 0
-		if used > 0 {
-			continue
-		}
-		if open, ready := l.awaitRoom(); !open {
-			l.leave()
-			return true
-		} else if !ready {
-			return progress
-		}
+	switch {
+	case l.ended():
+		l.leave()
+	case len(l.socket) == 0:
+		return false
+	default:
+		buf := append(append([]byte(nil), c.tail...), l.socket...)
+		l.socket = nil
+		l.follow(s.arrived(c, buf, l.m.rig.now))
 	}
+	return true
 }
 
-// awaitRoom is Server.awaitRoom, parking instead of waiting.
-func (l *link) awaitRoom() (open, ready bool) {
-	c := l.c
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	ready, closing := l.m.srv.ready(c), c.phase == phaseClosing
-	c.waiting = !ready && !closing
-	c.paused.Store(c.waiting)
-	l.parked = c.waiting
-	return !closing, ready
+func (l *link) follow(n next) {
+	l.parked = n == nextRoom
+	if n == nextEnd {
+		l.leave()
+	}
 }
 
 // checkParked wants a reader that could go on to have been woken.

@@ -383,7 +383,7 @@ func (s *script) look(fields []string) ([]string, bool) {
 	case "conns":
 		for _, c := range s.r.clients {
 			if l := c.link; l != nil && l.c != nil {
-				say("%s at %s: %d outstanding, %d bytes unread by the server, parked=%v", c.name, l.m.name, l.c.queue.len(), len(l.buf)+len(l.socket), l.parked)
+				say("%s at %s: %d outstanding, %d bytes unread by the server, parked=%v", c.name, l.m.name, l.c.queue.len(), len(l.c.tail)+len(l.socket), l.parked)
 			}
 		}
 	case "outbox":

@@ -121,6 +121,7 @@ type Server struct {
 	lastReap time.Duration
 
 	serving  atomic.Bool
+	attached atomic.Bool // node is set
 	draining atomic.Bool
 	flusher  flusher
 
@@ -161,6 +162,7 @@ func (s *Server) Load(m *statemachine.Machine) {
 // Attach connects the server to its replica.
 func (s *Server) Attach(node Replica, reporter Reporter) {
 	s.node, s.reporter = node, reporter
+	s.attached.Store(true)
 }
 
 // View runs f with the replicated state held still.
