@@ -11,17 +11,27 @@ import (
 
 // applyOnce applies what tasks carry, in log order, and tells raft.
 func (n *Node) applyOnce(tasks []task) {
-	for _, t := range tasks {
+	for i, t := range tasks {
 		if t.snapshot {
 			n.startSnapshot()
 			continue
 		}
-		if t.done != nil {
-			t.done <- n.restore(t.msg.GetSnapshot())
+		if t.restore {
+			if err := n.restore(t.msg.GetSnapshot()); err != nil {
+				n.fail(fmt.Errorf("replica: restore the snapshot of index %d that the leader sent: %w", t.msg.GetSnapshot().GetMetadata().GetIndex(), err))
+				return
+			}
+			n.logs.release()
 			continue
 		}
-		if err := n.applyEntries(t.msg.GetEntries()); err != nil {
+		switch more, err := n.applyEntries(t.msg.GetEntries()); {
+		case err != nil:
 			n.fail(err)
+			return
+		case more:
+			// The entry at its front waits for the loop.
+			n.apply.hold(tasks[i:])
+			n.call(n.changeConf)
 			return
 		}
 		n.stepAll(t.msg.GetResponses())
@@ -29,25 +39,26 @@ func (n *Node) applyOnce(tasks []task) {
 	n.maybeSnapshot()
 }
 
-func (n *Node) applyEntries(entries []*raftpb.Entry) error {
+// applyEntries applies what has not been applied yet. more tells that the rest
+// begins with a change of the membership that the loop has to hear of first.
+func (n *Node) applyEntries(entries []*raftpb.Entry) (more bool, err error) {
 	for len(entries) > 0 && entries[0].GetIndex() <= n.applied.Load() {
-		entries = entries[1:] // covered by the snapshot that was restored
+		entries = entries[1:] // applied before a change of the membership, or covered by the snapshot that was restored
 	}
 	run := 0
 	for i, e := range entries {
+		if e.GetType() != raftpb.EntryNormal {
+			if err := n.applyRun(entries[run:i]); err != nil {
+				return false, err
+			}
+			run = i + 1
+			if more, err := n.applyConfChange(e); more || err != nil {
+				return more, err
+			}
+		}
 		n.sinceBytes += int64(len(e.GetData()))
-		if e.GetType() == raftpb.EntryNormal {
-			continue
-		}
-		if err := n.applyRun(entries[run:i]); err != nil {
-			return err
-		}
-		run = i + 1
-		if err := n.applyConfChange(e); err != nil {
-			return err
-		}
 	}
-	return n.applyRun(entries[run:])
+	return false, n.applyRun(entries[run:])
 }
 
 func (n *Node) applyRun(entries []*raftpb.Entry) error {
@@ -64,34 +75,51 @@ func (n *Node) applyRun(entries []*raftpb.Entry) error {
 	return nil
 }
 
-// applyConfChange applies a change of the membership: to raft on the loop, to
-// the state here. Its context is the whole membership after it; the entry that
+// confChange is a change of the membership between the applier, which holds its
+// queue for it, and the loop.
+type confChange struct {
+	index uint64
+	cc    *raftpb.ConfChangeV2
+	state *raftpb.ConfState // after it, once the loop has told raft
+}
+
+// changeConf tells raft of the change that the applier waits with. The loop
+// calls it.
+func (n *Node) changeConf() {
+	n.conf.state = n.rn.ApplyConfChange(n.conf.cc)
+	n.apply.release()
+}
+
+// applyConfChange applies a change of the membership: to raft on the loop, then
+// to the state here; more tells that it has to be called again when the loop
+// is done. The entry's context is the whole membership after it; the entry that
 // leaves a joint configuration has none, and changes nothing that clients see.
-func (n *Node) applyConfChange(e *raftpb.Entry) error {
-	var cc raftpb.ConfChangeV2
-	if e.GetType() != raftpb.EntryConfChangeV2 {
-		return fmt.Errorf("replica: entry %d is a configuration change of a kind (%v) that is never proposed", e.GetIndex(), e.GetType())
+func (n *Node) applyConfChange(e *raftpb.Entry) (more bool, err error) {
+	if n.conf.index != e.GetIndex() || n.conf.state == nil {
+		if e.GetType() != raftpb.EntryConfChangeV2 {
+			return false, fmt.Errorf("replica: entry %d is a configuration change of a kind (%v) that is never proposed", e.GetIndex(), e.GetType())
+		}
+		cc := &raftpb.ConfChangeV2{}
+		if err := proto.Unmarshal(e.GetData(), cc); err != nil {
+			return false, fmt.Errorf("replica: entry %d is an unreadable configuration change: %w", e.GetIndex(), err)
+		}
+		n.conf = confChange{index: e.GetIndex(), cc: cc}
+		return true, nil
 	}
-	if err := proto.Unmarshal(e.GetData(), &cc); err != nil {
-		return fmt.Errorf("replica: entry %d is an unreadable configuration change: %w", e.GetIndex(), err)
-	}
-	var cs *raftpb.ConfState
-	if err := n.callWait(func() { cs = n.rn.ApplyConfChange(&cc) }); err != nil {
-		return err
-	}
-	n.confState = cs
+	cc := n.conf.cc
+	n.confState = n.conf.state
+	n.conf = confChange{}
 	n.confIndex.Store(e.GetIndex())
 	list := n.members
 	if len(cc.GetContext()) > 0 {
-		var err error
 		if list, err = statemachine.DecodeMembers(cc.GetContext()); err != nil {
-			return fmt.Errorf("replica: entry %d: %w", e.GetIndex(), err)
+			return false, fmt.Errorf("replica: entry %d: %w", e.GetIndex(), err)
 		}
 	}
 	n.cfg.App.ApplyMembers(e.GetIndex(), e.GetTerm(), list)
 	n.applied.Store(e.GetIndex())
 	n.adoptMembers(statemachine.Members{Index: e.GetIndex(), List: list})
-	return nil
+	return false, nil
 }
 
 func (n *Node) adoptMembers(members statemachine.Members) {

@@ -10,8 +10,10 @@
 // machine in log order.
 //
 // The three run as goroutines in a server, each a small loop around one
-// function (turn, writeOnce, applyOnce) that a simulation calls directly. The
-// clock, the disk and the network come from outside.
+// function (turn, writeOnce, applyOnce). None waits for another: whoever can't
+// go on holds its queue until it is released (queue.go). So a simulation can
+// run them itself, on one goroutine (step.go). The clock, the disk and the
+// network come from outside.
 //
 // In the room: proposing, committing, membership, leader transfer, snapshots,
 // and how an ensemble begins or is joined (found.go, join.go). Not in the

@@ -1,8 +1,6 @@
 package replica
 
 import (
-	"fmt"
-
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
 
@@ -19,6 +17,9 @@ type logState struct {
 	dirty bool
 	// entries counts what was written since the last sync.
 	entries int
+	// restoring is the message whose snapshot the applier is restoring, or has
+	// just restored.
+	restoring *raftpb.Message
 }
 
 // writeOnce makes everything in tasks durable with one sync, and only then
@@ -26,6 +27,24 @@ type logState struct {
 // votes, and raft's own note of what is stable. What queues up during the sync
 // is the next call's tasks.
 func (n *Node) writeOnce(tasks []task) {
+	for i, t := range tasks {
+		if raft.IsEmptySnap(t.msg.GetSnapshot()) || t.msg == n.logState.restoring {
+			continue
+		}
+		// The log begins anew with a snapshot. What came before ends first, what
+		// follows waits until the state is there.
+		if i > 0 {
+			n.writeOnce(tasks[:i])
+		}
+		if err := n.installSnapshot(t.msg); err != nil {
+			n.fail(err)
+			return
+		}
+		n.logs.hold(tasks[i:])
+		n.apply.put(task{msg: t.msg, restore: true})
+		return
+	}
+	n.logState.restoring = nil
 	answers := false
 	for _, t := range tasks {
 		if err := n.writeMessage(t.msg); err != nil {
@@ -72,11 +91,6 @@ func (n *Node) writeOnce(tasks []task) {
 }
 
 func (n *Node) writeMessage(m *raftpb.Message) error {
-	if snap := m.GetSnapshot(); !raft.IsEmptySnap(snap) {
-		if err := n.installSnapshot(snap); err != nil {
-			return err
-		}
-	}
 	b := storage.Batch{Entries: m.GetEntries()}
 	if m.Term != nil {
 		hs := &raftpb.HardState{Term: m.Term, Vote: m.Vote, Commit: m.Commit}
@@ -103,22 +117,10 @@ func (n *Node) writeMessage(m *raftpb.Message) error {
 	return nil
 }
 
-// installSnapshot replaces log and state by a snapshot that a peer sent and
-// that is on disk already. The applier finishes what it has first.
-func (n *Node) installSnapshot(snap *raftpb.Snapshot) error {
-	meta := snap.GetMetadata()
-	if err := n.cfg.Log.Reset(meta.GetIndex(), meta.GetTerm()); err != nil {
-		return err
-	}
-	done := make(chan error, 1)
-	n.apply.put(task{msg: &raftpb.Message{Type: raftpb.MsgSnap.Enum(), Snapshot: snap}, done: done})
-	select {
-	case err := <-done:
-		if err != nil {
-			return fmt.Errorf("replica: restore the snapshot of index %d that the leader sent: %w", meta.GetIndex(), err)
-		}
-	case <-n.stop:
-		return ErrStopped
-	}
-	return nil
+// installSnapshot makes the log go on from a snapshot that a peer sent and that
+// is on disk already.
+func (n *Node) installSnapshot(m *raftpb.Message) error {
+	meta := m.GetSnapshot().GetMetadata()
+	n.logState.restoring = m
+	return n.cfg.Log.Reset(meta.GetIndex(), meta.GetTerm())
 }

@@ -311,7 +311,7 @@ func (n *Node) route(msgs []*raftpb.Message) {
 // sendSnapshot streams the newest snapshot to a member that is too far behind
 // for the log.
 func (n *Node) sendSnapshot(m *raftpb.Message) {
-	n.snaps.Go(func() {
+	n.cfg.Spawn(func() {
 		err := n.streamSnapshot(m)
 		status := raft.SnapshotFinish
 		if err != nil {

@@ -54,6 +54,13 @@ func (n *Node) Join(ctx context.Context, p statemachine.Member) error {
 	}
 }
 
+// BeginJoin is Join for who can't wait: done is told by the loop whether the
+// change was proposed. It may still be lost; then the caller asks again.
+func (n *Node) BeginJoin(p statemachine.Member, done func(error)) {
+	p.Voter = false
+	n.call(func() { done(n.proposeJoin(p)) })
+}
+
 func (n *Node) proposeJoin(p statemachine.Member) error {
 	if !n.role.IsLeader {
 		return ErrNotLeader

@@ -94,6 +94,9 @@ type Config struct {
 	WallMillis func() int64
 	Metrics    *metrics.Metrics
 	Logger     *slog.Logger
+	// Spawn runs what takes long beside everything else: writing a snapshot,
+	// sending one. Nil for a goroutine each, which Stop waits for.
+	Spawn func(func())
 	// Fail is told once of what the member can't survive: a failed disk, an
 	// unreadable entry. The member must stop.
 	Fail func(error)
@@ -140,6 +143,8 @@ type Node struct {
 	snapshotting atomic.Bool
 	sinceEntries uint64
 	sinceBytes   int64
+	// conf is the applier's, but while it holds its queue: then the loop's.
+	conf confChange
 
 	// Read by anyone.
 	applied   atomic.Uint64
@@ -193,6 +198,9 @@ func NewNode(cfg Config, meta storage.SnapshotMeta, confState *raftpb.ConfState,
 	if n.cfg.KeepEntries == 0 {
 		n.cfg.KeepEntries = defaultKeepEntries
 	}
+	if n.cfg.Spawn == nil {
+		n.cfg.Spawn = n.snaps.Go
+	}
 	n.outbox = NewOutbox(n.notify)
 	n.logs.init()
 	n.apply.init()
@@ -228,7 +236,8 @@ func (n *Node) electionTimeout() time.Duration {
 // Outbox returns where the server puts operations.
 func (n *Node) Outbox() *Outbox { return n.outbox }
 
-// Start runs the member's goroutines until Stop.
+// Start runs the member's goroutines until Stop. Who wants to schedule the
+// member's work himself does not call it: see Pending.
 func (n *Node) Start() {
 	n.work.Go(n.runLoop)
 	n.work.Go(func() { n.logs.run(n.writeOnce, n.notify) })
@@ -406,6 +415,12 @@ func (n *Node) TransferLeadership(target uint64) error {
 		return e
 	}
 	return err
+}
+
+// BeginTransfer is TransferLeadership for who can't wait: done is told by the
+// loop whether leadership is being handed over.
+func (n *Node) BeginTransfer(target uint64, done func(error)) {
+	n.call(func() { done(n.transfer(target)) })
 }
 
 func (n *Node) transfer(target uint64) error {

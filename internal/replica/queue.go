@@ -1,28 +1,35 @@
 package replica
 
 import (
+	"slices"
 	"sync"
 
 	"go.etcd.io/raft/v3/raftpb"
 )
 
-// task is one of raft's storage messages. done, if set, is told when a snapshot
-// in it has been restored.
+// task is one of raft's storage messages.
 type task struct {
-	msg  *raftpb.Message
-	done chan<- error
+	msg *raftpb.Message
+	// restore asks the applier to restore the message's snapshot, for the log
+	// writer, which is held meanwhile.
+	restore bool
 	// snapshot asks the applier for a snapshot, and comes without a message.
 	snapshot bool
 }
 
-// workQueue carries raft's storage messages to the one goroutine that works
-// on them, in order. Raft bounds what is in it: by the size of uncommitted
+// workQueue carries raft's storage messages to the one worker that deals with
+// them, in order. Raft bounds what is in it: by the size of uncommitted
 // entries and of entries that are committed and not applied.
+//
+// A worker never waits for another: it holds its queue, with the task that can't
+// go on yet back at its front, and whoever it waits for releases it.
 type workQueue struct {
 	mu     sync.Mutex
 	cond   sync.Cond
 	tasks  []task
-	busy   bool // tasks that were taken are being worked on
+	spare  []task // memory for what comes next; the worker's own
+	busy   bool   // tasks that were taken are being worked on
+	held   bool   // nothing is given out before release
 	closed bool
 }
 
@@ -49,24 +56,55 @@ func (q *workQueue) idle() bool {
 	return len(q.tasks) == 0 && !q.busy
 }
 
-// take returns everything that waits, and reuses into's memory for what comes
-// next.
-func (q *workQueue) take(into []task) []task {
+// ready reports whether there is something to work on.
+func (q *workQueue) ready() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	out := q.tasks
-	q.tasks = into[:0]
-	q.busy = len(out) > 0
-	return out
+	return len(q.tasks) > 0 && !q.held
 }
 
-// run calls f with whatever has queued up, until close; done after each f,
-// when the queue may be idle.
+// hold puts back tasks in front of what has come since, and keeps all of it
+// until release.
+func (q *workQueue) hold(tasks []task) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.tasks = append(slices.Clone(tasks), q.tasks...)
+	q.held = true
+}
+
+func (q *workQueue) release() {
+	q.mu.Lock()
+	q.held = false
+	q.mu.Unlock()
+	q.cond.Signal()
+}
+
+// step calls f with whatever has queued up, and reports whether that was
+// anything.
+func (q *workQueue) step(f func([]task)) bool {
+	q.mu.Lock()
+	if len(q.tasks) == 0 || q.held {
+		q.mu.Unlock()
+		return false
+	}
+	tasks := q.tasks
+	q.tasks, q.spare = q.spare[:0], nil
+	q.busy = true
+	q.mu.Unlock()
+	f(tasks)
+	clear(tasks)
+	q.mu.Lock()
+	q.spare, q.busy = tasks, false
+	q.mu.Unlock()
+	return true
+}
+
+// run steps until close; done is called after each step, when the queue may be
+// idle.
 func (q *workQueue) run(f func([]task), done func()) {
-	var spare []task
 	for {
 		q.mu.Lock()
-		for len(q.tasks) == 0 && !q.closed {
+		for (len(q.tasks) == 0 || q.held) && !q.closed {
 			q.cond.Wait()
 		}
 		closed := q.closed
@@ -74,13 +112,7 @@ func (q *workQueue) run(f func([]task), done func()) {
 		if closed {
 			return
 		}
-		tasks := q.take(spare)
-		f(tasks)
-		clear(tasks)
-		spare = tasks
-		q.mu.Lock()
-		q.busy = false
-		q.mu.Unlock()
+		q.step(f)
 		done()
 	}
 }

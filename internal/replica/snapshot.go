@@ -50,7 +50,7 @@ func (n *Node) startSnapshot() {
 		var snap *statemachine.Snapshot
 		if snap, err = n.cfg.App.BeginSnapshot(); err == nil {
 			n.sinceEntries, n.sinceBytes = 0, 0
-			n.snaps.Go(func() {
+			n.cfg.Spawn(func() {
 				defer n.snapshotting.Store(false)
 				if err := n.writeSnapshot(snap, cs); err != nil {
 					n.fail(err)

@@ -1,0 +1,48 @@
+package replica
+
+import (
+	"slices"
+	"testing"
+
+	"go.etcd.io/raft/v3/raftpb"
+)
+
+// A worker that can't go on holds its queue: what it puts back comes first, and
+// nothing comes before it is released.
+func TestHeldQueue(t *testing.T) {
+	var q workQueue
+	q.init()
+	put := func(indexes ...uint64) {
+		for _, i := range indexes {
+			q.put(task{msg: &raftpb.Message{Index: &i}})
+		}
+	}
+	var got []uint64
+	holdAt := uint64(3)
+	work := func(tasks []task) {
+		for i, t := range tasks {
+			if t.msg.GetIndex() == holdAt {
+				put(5)
+				q.hold(tasks[i:])
+				return
+			}
+			got = append(got, t.msg.GetIndex())
+		}
+	}
+	put(1, 2, 3, 4)
+	if !q.step(work) || !slices.Equal(got, []uint64{1, 2}) {
+		t.Fatalf("worked on %v before the hold, want 1 and 2", got)
+	}
+	put(6)
+	if q.ready() || q.step(work) || q.idle() {
+		t.Fatal("a held queue gives out work, or calls itself idle")
+	}
+	holdAt = 0
+	q.release()
+	if !q.ready() || !q.step(work) || !slices.Equal(got, []uint64{1, 2, 3, 4, 5, 6}) {
+		t.Fatalf("worked on %v, want 1 to 6 in order", got)
+	}
+	if q.step(work) || !q.idle() {
+		t.Fatal("an empty queue gives out work, or is not idle")
+	}
+}
