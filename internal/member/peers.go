@@ -64,6 +64,13 @@ func (p *peers) Forward(from uint64, batch []byte) {
 	}
 }
 
+// Delivered has what has come dealt with on the stream's own goroutine.
+func (p *peers) Delivered() {
+	if n := p.replica(); n != nil {
+		n.Drive()
+	}
+}
+
 func (p *peers) Report(from uint64, payload []byte) { (*Member)(p).server.Report(from, payload) }
 
 func (p *peers) Snapshot(_ uint64, msg *raftpb.Message, body io.Reader) error {

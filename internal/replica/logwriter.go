@@ -82,11 +82,27 @@ func (n *Node) writeOnce(tasks []task) {
 		n.cfg.Transport.Send(peers)
 	}
 	n.stepAll(own)
-	if n.logs.waiting() == 0 {
-		// The next segment is made while nobody waits for the disk.
-		if err := n.cfg.Log.Prepare(); err != nil {
-			n.fail(err)
+	select {
+	case n.prepare <- struct{}{}:
+	default:
+	}
+}
+
+// prepareLog makes the log's next segment while the present one fills.
+func (n *Node) prepareLog() {
+	for {
+		select {
+		case <-n.stop:
+			return
+		case <-n.prepare:
 		}
+		n.prepareOnce()
+	}
+}
+
+func (n *Node) prepareOnce() {
+	if err := n.cfg.Log.Prepare(); err != nil {
+		n.fail(err)
 	}
 }
 

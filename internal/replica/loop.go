@@ -21,18 +21,23 @@ func (n *Node) runLoop() {
 		case <-ticker.C:
 		case <-n.wake:
 		}
-		n.turn(n.cfg.Now())
+		n.Drive()
 	}
 }
 
 // turn does everything that there is to do at now: it takes what others left,
 // lets time pass for raft, sends operations on their way and hands raft's
-// output to disk, network and state machine.
+// output to disk, network and state machine. One goroutine at a time calls it:
+// drive.
 func (n *Node) turn(now time.Duration) {
 	n.mu.Lock()
 	in := n.in
-	n.in = inbox{msgs: n.spareMsgs[:0]}
+	n.in = inbox{msgs: n.spareMsgs[:0], forwardBytes: in.forwardBytes}
 	n.mu.Unlock()
+	n.wakeAt = 0
+	n.held.forwards = append(n.held.forwards, in.forwards...)
+	n.held.leaderOps = append(n.held.leaderOps, in.leaderOps...)
+	n.held.ops += in.forwardOps + len(in.leaderOps)
 
 	for _, f := range in.calls {
 		f()
@@ -48,8 +53,13 @@ func (n *Node) turn(now time.Duration) {
 	// Roles change by what was just stepped; operations go where the new role
 	// says.
 	n.drainReady(now)
-	n.sendOperations(now, in.forwards, in.leaderOps)
+	n.sendOperations(now)
 	n.drainReady(now)
+	if len(n.outgoing) > 0 {
+		n.cfg.Transport.Send(n.outgoing)
+		clear(n.outgoing)
+		n.outgoing = n.outgoing[:0]
+	}
 }
 
 func (n *Node) passTime(now time.Duration) {
@@ -84,8 +94,9 @@ func (n *Node) probe(now time.Duration) {
 }
 
 // maxForwarded is how many batches a follower has on their way to the leader.
-// One is applied while the next is written: with more, batches only get smaller.
-const maxForwarded = 2
+// The leader decides what travels together (pacer): what is held back here only
+// misses its round.
+const maxForwarded = 16
 
 // rewind makes everything in the outbox go out again, in order.
 func (n *Node) rewind() {
@@ -95,18 +106,18 @@ func (n *Node) rewind() {
 
 // sendOperations forwards the member's operations to the leader or, on the
 // leader, packs everything that has queued up into entries and proposes them.
-func (n *Node) sendOperations(now time.Duration, forwards, leaderOps [][]byte) {
+func (n *Node) sendOperations(now time.Duration) {
 	if released := n.outbox.Release(); released > 0 {
 		n.given = max(0, n.given-released)
 		n.progressAt = now
 		n.resendAfter = 2 * n.electionTimeout()
 	}
 	if n.role.IsLeader {
-		n.propose(now, forwards, leaderOps)
+		n.propose(now)
 		return
 	}
-	// What others forwarded goes back to them by its own: they send it to
-	// whoever leads.
+	// What others forwarded is forgotten: they send it to whoever leads.
+	n.releaseHeld()
 	if n.role.Leader == raft.None {
 		return
 	}
@@ -134,32 +145,53 @@ func (n *Node) sendOperations(now time.Duration, forwards, leaderOps [][]byte) {
 	n.given = sent
 }
 
-func (n *Node) propose(now time.Duration, forwards, leaderOps [][]byte) {
-	if (!n.logs.idle() || now < n.holdUntil) && n.heldForwards(forwards, leaderOps) {
+// waitingOps is how many operations the leader could propose.
+func (n *Node) waitingOps() int { return n.held.ops + n.outbox.Waiting(n.given) }
+
+func (n *Node) releaseHeld() {
+	if n.held.ops == 0 && len(n.held.forwards) == 0 {
+		return
+	}
+	bytes := 0
+	for _, f := range n.held.forwards {
+		bytes += len(f)
+	}
+	n.mu.Lock()
+	n.in.forwardBytes -= bytes
+	n.mu.Unlock()
+	clear(n.held.forwards)
+	clear(n.held.leaderOps)
+	n.held = heldOps{forwards: n.held.forwards[:0], leaderOps: n.held.leaderOps[:0]}
+}
+
+func (n *Node) propose(now time.Duration) {
+	waiting := n.waitingOps()
+	if waiting == 0 || !n.logs.idle() || now < n.holdUntil {
 		// The disk is busy: what queues up meanwhile is the next entry, and the
-		// log writer wakes the loop when it is idle. Or raft has just refused a proposal: it is asked again later.
+		// log writer drives the loop when it is idle. Or raft has just refused a
+		// proposal: it is asked again later.
+		return
+	}
+	if until, hold := n.pacer.hold(now, waiting); hold {
+		n.wakeAt = until
 		return
 	}
 	var entry []byte
 	ok := true
-	count := func(ops []byte) {
-		if k, err := statemachine.CountOps(ops); err == nil {
-			n.cfg.Metrics.TransactionsProposed.Add(uint64(k))
-		}
-	}
+	inEntry := 0
 	flush := func() {
 		if len(entry) > statemachine.HeaderSize && ok {
 			if err := n.rn.Propose(entry); err != nil {
 				ok = false
 			} else {
-				n.proposals.made(now)
+				n.pacer.proposed(now, inEntry)
+				n.cfg.Metrics.TransactionsProposed.Add(uint64(inEntry))
 				n.cfg.Metrics.ProposalSize.Observe(len(entry))
 			}
 		}
-		entry = nil
+		entry, inEntry = nil, 0
 	}
 	add := func(ops []byte) {
-		count(ops)
 		if len(entry) > 0 && len(entry)+len(ops) > maxEntryBytes {
 			flush()
 		}
@@ -167,13 +199,17 @@ func (n *Node) propose(now time.Duration, forwards, leaderOps [][]byte) {
 			entry = statemachine.AppendHeader(make([]byte, 0, statemachine.HeaderSize+len(ops)+1024), n.cfg.WallMillis())
 		}
 		entry = append(entry, ops...)
+		if k, err := statemachine.CountOps(ops); err == nil {
+			inEntry += k
+		}
 	}
-	for _, f := range forwards {
+	for _, f := range n.held.forwards {
 		add(f)
 	}
-	for _, f := range leaderOps {
+	for _, f := range n.held.leaderOps {
 		add(f)
 	}
+	n.releaseHeld()
 	n.given = n.outbox.Take(n.given, add)
 	flush()
 	if !ok {
@@ -184,21 +220,6 @@ func (n *Node) propose(now time.Duration, forwards, leaderOps [][]byte) {
 		n.progressAt = now
 		n.holdUntil = now + n.cfg.Tick
 	}
-}
-
-// heldForwards puts what can't be proposed yet back in front of the inbox.
-func (n *Node) heldForwards(forwards, leaderOps [][]byte) bool {
-	if len(forwards) == 0 && len(leaderOps) == 0 {
-		return true
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for _, f := range forwards {
-		n.in.forwardBytes += len(f)
-	}
-	n.in.forwards = append(forwards, n.in.forwards...)
-	n.in.leaderOps = append(leaderOps, n.in.leaderOps...)
-	return true
 }
 
 func (n *Node) drainReady(now time.Duration) {
@@ -235,7 +256,7 @@ func (n *Node) noteRole(rd raft.Ready) {
 		// nobody's session: it asks now, not when the next probe is due.
 		n.probe(n.cfg.Now())
 	}
-	n.proposals.forget()
+	n.pacer.forget()
 	n.role = role
 	n.term.Store(role.Term)
 	n.lead.Store(role.Leader)
@@ -263,48 +284,27 @@ func (n *Node) noteCommitted(entries []*raftpb.Entry) {
 	}
 	for _, e := range entries {
 		if e.GetTerm() == n.role.Term && e.GetType() == raftpb.EntryNormal && len(e.GetData()) > 0 {
-			if at, ok := n.proposals.committed(); ok {
-				n.cfg.Metrics.Commit.Observe(n.cfg.Now() - at)
+			if took, ok := n.pacer.committed(n.cfg.Now(), n.waitingOps()); ok {
+				n.cfg.Metrics.Commit.Observe(took)
 			}
 		}
 	}
 }
 
-// proposals are the times of what this leader has proposed and not seen
-// committed, oldest first. The log keeps their order.
-type proposals struct{ at []time.Duration }
-
-func (p *proposals) made(now time.Duration) { p.at = append(p.at, now) }
-
-func (p *proposals) committed() (at time.Duration, ok bool) {
-	if len(p.at) == 0 {
-		return 0, false
-	}
-	at = p.at[0]
-	p.at = append(p.at[:0], p.at[1:]...)
-	return at, true
-}
-
-func (p *proposals) forget() { p.at = p.at[:0] }
-
 // route hands each of raft's messages to whom it is for.
 func (n *Node) route(msgs []*raftpb.Message) {
-	peers := msgs[:0]
 	for _, m := range msgs {
 		switch {
 		case m.GetTo() == raft.LocalAppendThread:
-			n.logs.put(task{msg: m})
+			n.logs.add(task{msg: m})
 		case m.GetTo() == raft.LocalApplyThread:
 			n.noteCommitted(m.GetEntries())
-			n.apply.put(task{msg: m})
+			n.apply.add(task{msg: m}) // Drive applies it, or wakes the applier
 		case m.GetType() == raftpb.MsgSnap:
 			n.sendSnapshot(m)
 		default:
-			peers = append(peers, m)
+			n.outgoing = append(n.outgoing, m)
 		}
-	}
-	if len(peers) > 0 {
-		n.cfg.Transport.Send(peers)
 	}
 }
 

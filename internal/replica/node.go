@@ -110,9 +110,16 @@ type Node struct {
 
 	mu sync.Mutex
 	in inbox
+	// turning tells that a goroutine does the loop's work, again that it has to
+	// look once more. Invariant: one goroutine at a time, whichever it is, has
+	// what the loop owns.
+	turning, again   bool
+	started, stopped bool
+	turned           sync.Cond // of mu: turning has ended
 	// membersCh is closed and replaced when the membership changes.
 	membersCh chan struct{}
 	wake      chan struct{} // capacity 1
+	prepare   chan struct{} // capacity 1: something was written to the log
 
 	logs   workQueue // to the log writer
 	apply  workQueue // to the applier
@@ -131,8 +138,12 @@ type Node struct {
 	campaignAt  time.Duration // a hurried election, 0 for none
 	holdUntil   time.Duration // raft takes no proposals before
 	ticks       uint64
-	proposals   proposals
+	pacer       pacer
+	held        heldOps
+	wakeAt      time.Duration // the loop wants a turn then, 0 for none of its own
+	timer       *time.Timer   // for wakeAt
 	spareMsgs   []*raftpb.Message
+	outgoing    []*raftpb.Message // to peers, of the present turn
 
 	// Owned by the log writer.
 	logState logState
@@ -166,9 +177,22 @@ type Node struct {
 type inbox struct {
 	msgs         []*raftpb.Message
 	forwards     [][]byte
-	forwardBytes int
+	forwardOps   int // in forwards
+	forwardBytes int // in forwards, and in what the loop holds of them
 	leaderOps    [][]byte
 	calls        []func()
+}
+
+// heldOps are operations that the leader has not proposed yet, beside those in
+// its outbox.
+type heldOps struct {
+	forwards  [][]byte
+	leaderOps [][]byte
+	ops       int
+}
+
+func (in *inbox) any() bool {
+	return len(in.msgs)+len(in.forwards)+len(in.leaderOps)+len(in.calls) > 0
 }
 
 // maxForwardBytes bounds what members have forwarded and the leader has not
@@ -191,7 +215,7 @@ const maxEntryBytes = 1 << 20
 // the App was restored from, members the membership in it.
 func NewNode(cfg Config, meta storage.SnapshotMeta, confState *raftpb.ConfState, members statemachine.Members) (*Node, error) {
 	n := &Node{
-		cfg: cfg, wake: make(chan struct{}, 1), stop: make(chan struct{}),
+		cfg: cfg, wake: make(chan struct{}, 1), prepare: make(chan struct{}, 1), stop: make(chan struct{}),
 		membersCh: make(chan struct{}),
 		confState: confState, members: members.List,
 	}
@@ -201,7 +225,8 @@ func NewNode(cfg Config, meta storage.SnapshotMeta, confState *raftpb.ConfState,
 	if n.cfg.Spawn == nil {
 		n.cfg.Spawn = n.snaps.Go
 	}
-	n.outbox = NewOutbox(n.notify)
+	n.outbox = NewOutbox(n.Drive)
+	n.turned.L = &n.mu
 	n.logs.init()
 	n.apply.init()
 	n.applied.Store(meta.Index)
@@ -239,15 +264,28 @@ func (n *Node) Outbox() *Outbox { return n.outbox }
 // Start runs the member's goroutines until Stop. Who wants to schedule the
 // member's work himself does not call it: see Pending.
 func (n *Node) Start() {
+	n.mu.Lock()
+	n.started = true
+	n.timer = time.AfterFunc(time.Hour, n.Drive)
+	n.mu.Unlock()
+	n.timer.Stop()
 	n.work.Go(n.runLoop)
-	n.work.Go(func() { n.logs.run(n.writeOnce, n.notify) })
-	n.work.Go(func() { n.apply.run(n.applyOnce, func() {}) })
+	n.work.Go(n.prepareLog)
+	n.work.Go(func() { n.logs.run(n.writeOnce, n.written) })
+	n.work.Go(func() { n.apply.run(n.applyOnce, n.drive) })
 }
 
 // Stop ends the member's goroutines and waits for them. What is being written
 // is finished.
 func (n *Node) Stop() {
 	close(n.stop)
+	n.mu.Lock()
+	n.stopped = true
+	for n.turning {
+		n.turned.Wait()
+	}
+	n.mu.Unlock()
+	n.timer.Stop() // a last call of it finds the member stopped
 	n.logs.close()
 	n.apply.close()
 	n.work.Wait()
@@ -261,6 +299,18 @@ func (n *Node) fail(err error) {
 	n.failed.Do(func() { n.cfg.Fail(err) })
 }
 
+// written follows what the log writer has written: the loop hears of it, and
+// the next write does not wait for what is committed by it to be applied.
+func (n *Node) written() {
+	n.drive()
+	if n.logs.waiting() == 0 {
+		n.applyHere()
+	} else {
+		n.apply.cond.Signal()
+	}
+}
+
+// notify has the loop's goroutine do its work, soon.
 func (n *Node) notify() {
 	select {
 	case n.wake <- struct{}{}:
@@ -268,35 +318,94 @@ func (n *Node) notify() {
 	}
 }
 
-// Step hands a peer's raft message to the loop.
+// Drive does the loop's work on the caller's goroutine, and applies what that
+// has committed, unless somebody is at it already and will see to it. Whoever has
+// brought work and can spare the time calls it: a hand-over to another goroutine
+// costs more than the work. The caller holds no locks.
+func (n *Node) Drive() {
+	n.drive()
+	n.logs.wake()
+	n.applyHere()
+}
+
+func (n *Node) drive() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.started {
+		return // whoever schedules the member's work asks Pending
+	}
+	n.again = true
+	if n.turning || n.stopped {
+		return
+	}
+	n.turning = true
+	for n.again && !n.stopped {
+		n.again = false
+		n.mu.Unlock()
+		now := n.cfg.Now()
+		n.turn(now)
+		if n.wakeAt > now {
+			n.timer.Reset(n.wakeAt - now)
+		}
+		n.mu.Lock()
+	}
+	n.turning = false
+	n.turned.Broadcast()
+}
+
+// applyHere applies what waits for that on the caller's goroutine, unless the
+// applier is at it, or it is more than the caller has time for.
+func (n *Node) applyHere() {
+	for n.apply.stepIf(quickToApply, n.applyOnce) {
+		n.drive() // raft hears of it
+	}
+}
+
+// quickBytes of entries are applied by whoever finds them; for more the applier
+// is woken.
+const quickBytes = 256 << 10
+
+func quickToApply(tasks []task) bool {
+	size := 0
+	for _, t := range tasks {
+		if t.restore || t.snapshot {
+			return false
+		}
+		for _, e := range t.msg.GetEntries() {
+			size += len(e.GetData())
+		}
+	}
+	return size <= quickBytes
+}
+
+// Step hands a peer's raft message to the loop. Drive must follow.
 func (n *Node) Step(m *raftpb.Message) {
 	n.mu.Lock()
 	n.in.msgs = append(n.in.msgs, m)
 	n.mu.Unlock()
-	n.notify()
 }
 
 func (n *Node) stepAll(msgs []*raftpb.Message) {
 	n.mu.Lock()
 	n.in.msgs = append(n.in.msgs, msgs...)
 	n.mu.Unlock()
-	n.notify()
 }
 
 // Forwarded takes operations that another member sent to its leader. batch is
-// copied.
+// copied. Drive must follow.
 func (n *Node) Forwarded(from uint64, batch []byte) {
-	if _, err := statemachine.CountOps(batch); err != nil {
+	ops, err := statemachine.CountOps(batch)
+	if err != nil {
 		n.cfg.Logger.Warn("operations forwarded by a member are unreadable and were dropped; it will send them again", "member", fmt.Sprintf("%x", from), "error", err)
 		return
 	}
 	n.mu.Lock()
 	if n.in.forwardBytes+len(batch) <= maxForwardBytes {
 		n.in.forwards = append(n.in.forwards, append([]byte(nil), batch...))
+		n.in.forwardOps += ops
 		n.in.forwardBytes += len(batch)
 	}
 	n.mu.Unlock()
-	n.notify()
 }
 
 // ProposeAsLeader puts operations of the leader's own (expiries, removals)

@@ -28,6 +28,7 @@ type Outbox struct {
 type Batch struct {
 	// Ops are the encoded operations, without an entry's header.
 	Ops []byte
+	ops int // in Ops
 	// waiting counts the operations that have not come back. At 0 a sealed
 	// batch is done with.
 	waiting atomic.Int32
@@ -69,6 +70,7 @@ func (o *Outbox) Begin() *Batch {
 // End counts the operation that was appended to the batch and unlocks.
 // Announce must follow, sooner or later.
 func (o *Outbox) End(b *Batch) {
+	b.ops++
 	b.waiting.Add(1)
 	o.news.Store(true)
 	o.mu.Unlock()
@@ -110,6 +112,19 @@ func (o *Outbox) Pending(from int) bool {
 	return o.open != nil && len(o.open.Ops) > 0 || from < len(o.sealed)
 }
 
+// Waiting returns how many operations there are beyond the first from batches.
+func (o *Outbox) Waiting(from int) (ops int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, b := range o.sealed[min(from, len(o.sealed)):] {
+		ops += b.ops
+	}
+	if o.open != nil {
+		ops += o.open.ops
+	}
+	return ops
+}
+
 // Release forgets the batches at the front that are done with and returns how
 // many they were.
 func (o *Outbox) Release() int {
@@ -118,7 +133,7 @@ func (o *Outbox) Release() int {
 	n := 0
 	for n < len(o.sealed) && o.sealed[n].given && o.sealed[n].waiting.Load() <= 0 {
 		b := o.sealed[n]
-		b.Ops, b.given = b.Ops[:0], false
+		b.Ops, b.ops, b.given = b.Ops[:0], 0, false
 		b.waiting.Store(0)
 		if cap(b.Ops) <= 4*batchSize && len(o.spare) < 8 {
 			o.spare = append(o.spare, b)

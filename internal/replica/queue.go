@@ -36,10 +36,22 @@ type workQueue struct {
 func (q *workQueue) init() { q.cond.L = &q.mu }
 
 func (q *workQueue) put(t task) {
+	q.add(t)
+	q.cond.Signal()
+}
+
+// add puts in without waking anybody: stepIf follows.
+func (q *workQueue) add(t task) {
 	q.mu.Lock()
 	q.tasks = append(q.tasks, t)
 	q.mu.Unlock()
-	q.cond.Signal()
+}
+
+// wake has the worker look, if there is something to work on.
+func (q *workQueue) wake() {
+	if q.ready() {
+		q.cond.Signal()
+	}
 }
 
 // waiting returns how many messages nobody works on yet.
@@ -60,7 +72,7 @@ func (q *workQueue) idle() bool {
 func (q *workQueue) ready() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.tasks) > 0 && !q.held
+	return len(q.tasks) > 0 && !q.held && !q.busy
 }
 
 // hold puts back tasks in front of what has come since, and keeps all of it
@@ -82,9 +94,20 @@ func (q *workQueue) release() {
 // step calls f with whatever has queued up, and reports whether that was
 // anything.
 func (q *workQueue) step(f func([]task)) bool {
+	return q.stepIf(nil, f)
+}
+
+// stepIf is step if quick approves; otherwise the worker is woken. If somebody
+// else is at it, he looks again when he is through.
+func (q *workQueue) stepIf(quick func([]task) bool, f func([]task)) bool {
 	q.mu.Lock()
-	if len(q.tasks) == 0 || q.held {
+	if len(q.tasks) == 0 || q.held || q.busy || q.closed {
 		q.mu.Unlock()
+		return false
+	}
+	if quick != nil && !quick(q.tasks) {
+		q.mu.Unlock()
+		q.cond.Signal()
 		return false
 	}
 	tasks := q.tasks
@@ -95,7 +118,11 @@ func (q *workQueue) step(f func([]task)) bool {
 	clear(tasks)
 	q.mu.Lock()
 	q.spare, q.busy = tasks, false
+	closed := q.closed
 	q.mu.Unlock()
+	if closed {
+		q.cond.Broadcast()
+	}
 	return true
 }
 
@@ -104,7 +131,10 @@ func (q *workQueue) step(f func([]task)) bool {
 func (q *workQueue) run(f func([]task), done func()) {
 	for {
 		q.mu.Lock()
-		for (len(q.tasks) == 0 || q.held) && !q.closed {
+		for (len(q.tasks) == 0 || q.held || q.busy) && !q.closed {
+			q.cond.Wait()
+		}
+		for q.closed && q.busy {
 			q.cond.Wait()
 		}
 		closed := q.closed

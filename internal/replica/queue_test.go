@@ -46,3 +46,35 @@ func TestHeldQueue(t *testing.T) {
 		t.Fatal("an empty queue gives out work, or is not idle")
 	}
 }
+
+// Whoever finds quick work does it himself; what is not quick is left to the
+// worker, and what somebody is at is his.
+func TestStepIf(t *testing.T) {
+	var q workQueue
+	q.init()
+	one := uint64(1)
+	q.add(task{msg: &raftpb.Message{Index: &one}})
+	if q.stepIf(func([]task) bool { return false }, func([]task) { t.Error("worked on what is not quick") }) {
+		t.Error("claims to have worked")
+	}
+	worked := 0
+	quick := func(tasks []task) bool { return len(tasks) == 1 }
+	did := q.stepIf(quick, func([]task) {
+		worked++
+		if q.ready() || q.idle() {
+			t.Error("what is being worked on is ready for another, or done")
+		}
+		q.add(task{msg: &raftpb.Message{Index: &one}})
+		if q.stepIf(quick, func([]task) { t.Error("two at a time") }) {
+			t.Error("claims to have worked beside another")
+		}
+	})
+	if !did || worked != 1 || !q.stepIf(quick, func([]task) { worked++ }) || worked != 2 || !q.idle() {
+		t.Errorf("worked %d times, want 2", worked)
+	}
+	q.add(task{msg: &raftpb.Message{Index: &one}})
+	q.close()
+	if q.stepIf(quick, func([]task) { t.Error("worked after close") }) {
+		t.Error("claims to have worked after close")
+	}
+}

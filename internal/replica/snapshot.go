@@ -154,6 +154,7 @@ func (n *Node) ReceiveSnapshot(m *raftpb.Message, body io.Reader) error {
 		return fmt.Errorf("replica: receive the snapshot of index %d: %w", meta.Index, err)
 	}
 	n.Step(m)
+	n.Drive()
 	return nil
 }
 

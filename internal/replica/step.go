@@ -20,9 +20,11 @@ const (
 
 // Pending returns the workers that have something to do.
 func (n *Node) Pending() (w Work) {
-	if len(n.wake) > 0 {
+	n.mu.Lock()
+	if n.in.any() || len(n.wake) > 0 {
 		w |= Loop
 	}
+	n.mu.Unlock()
 	if n.logs.ready() {
 		w |= LogWriter
 	}
@@ -45,6 +47,7 @@ func (n *Node) Turn() {
 func (n *Node) WriteLog() {
 	if n.logs.step(n.writeOnce) {
 		n.notify()
+		n.prepareOnce()
 	}
 }
 

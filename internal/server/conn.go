@@ -10,8 +10,15 @@ import (
 	"github.com/conclave-dev/conclave/internal/replica"
 )
 
-// Link is the byte stream of a connection, as far as the pipeline needs it.
+// Link is a connection, as far as the pipeline needs it.
 type Link interface {
+	Carrier
+	// Wake has the reader look again whether the connection takes requests.
+	Wake()
+}
+
+// Carrier is the way back to a client.
+type Carrier interface {
 	// TryWrite writes as much of b as goes without waiting.
 	TryWrite(b []byte) (n int, err error)
 	// Write waits until all of b is written.
@@ -20,8 +27,6 @@ type Link interface {
 	Close() error
 	// Abort ends the stream at once.
 	Abort()
-	// Wake has the reader look again whether the connection takes requests.
-	Wake()
 }
 
 // Conn is one client connection: the session's pipeline on this member.

@@ -27,6 +27,7 @@ type member struct {
 func (m *member) Raft(uint64, *raftpb.Message) {}
 func (m *member) Forward(uint64, []byte)       {}
 func (m *member) Report(uint64, []byte)        {}
+func (m *member) Delivered()                   {}
 func (m *member) Snapshot(uint64, *raftpb.Message, io.Reader) error {
 	return errors.New("no snapshots here")
 }

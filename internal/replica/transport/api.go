@@ -29,6 +29,9 @@ type Handler interface {
 	Forward(from uint64, batch []byte)
 	// Report delivers a session report. payload is valid during the call only.
 	Report(from uint64, payload []byte)
+	// Delivered follows when everything that has arrived on a stream has been
+	// delivered by Raft and Forward: what came together is dealt with together.
+	Delivered()
 	// Snapshot receives a snapshot: the MsgSnap that announces it, and its
 	// content. body ends with io.EOF only if all of it has arrived; any other
 	// end is an error. Returning nil acknowledges: the snapshot is durable here.

@@ -118,6 +118,12 @@ func (f *frameReader) next() (typ byte, payload []byte, err error) {
 	return frame[8], frame[frameHeader:size:size], nil
 }
 
+// more reports whether next would return a frame without reading.
+func (f *frameReader) more() bool {
+	have := f.end - f.start
+	return have >= frameHeader && have-frameHeader >= int(binary.BigEndian.Uint32(f.buf[f.start+4:]))
+}
+
 // fill reads until n bytes are buffered. The buffer grows with what has
 // arrived, never to a length that was merely claimed.
 func (f *frameReader) fill(n int) error {

@@ -53,6 +53,8 @@ func (r *recorder) Raft(from uint64, m *raftpb.Message) {
 	r.note("raft %d %v %d", from, m.GetType(), m.GetIndex())
 }
 
+func (r *recorder) Delivered() {}
+
 func (r *recorder) Forward(from uint64, batch []byte) {
 	if r.forward != nil {
 		r.forward(from, batch)

@@ -266,6 +266,9 @@ func (t *Transport) readStream(c *inConn, slot *inSlot, h hello) error {
 		if err := t.deliver(c.link, h, typ, p); err != nil {
 			return err
 		}
+		if !c.frames.more() {
+			t.opts.Handler.Delivered()
+		}
 	}
 }
 

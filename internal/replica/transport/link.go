@@ -21,6 +21,10 @@ type link struct {
 	instance uint64
 	unbind   func() bool
 
+	// tryWrite writes as much as goes without waiting, and returns how much that
+	// was; nil where that can't be done (TLS).
+	tryWrite func([]byte) int
+
 	// silence, if set, bounds how long a read may wait; see Read.
 	silence time.Duration
 	asked   time.Time
@@ -30,7 +34,30 @@ type link struct {
 func newLink(ctx context.Context, raw, conn net.Conn, maxFrame int) *link {
 	l := &link{Conn: conn, raw: raw, unbind: context.AfterFunc(ctx, func() { raw.Close() })}
 	l.frames = newFrameReader(l, maxFrame)
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		l.tryWrite = tryWriter(tcp)
+	}
 	return l
+}
+
+// tryWriter returns a function for one caller at a time.
+func tryWriter(tcp *net.TCPConn) func([]byte) int {
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	var buf []byte
+	var done int
+	once := func(fd uintptr) bool {
+		done, _ = syscall.Write(int(fd), buf) // whoever waits for the rest hears of the error
+		return true
+	}
+	return func(b []byte) int {
+		buf, done = b, 0
+		_ = raw.Write(once)
+		buf = nil
+		return max(done, 0)
+	}
 }
 
 // Read moves the deadline, but not at every read: that would cost a timer

@@ -229,7 +229,7 @@ func (t *Transport) Send(msgs []*raftpb.Message) {
 		}
 	}
 	for _, s := range woken[:nWoken] {
-		s.signal()
+		s.push()
 	}
 }
 
@@ -262,7 +262,7 @@ func (t *Transport) queue(to uint64, typ byte, payload []byte) bool {
 	}
 	ok, idle := p.data.queueFrame(typ, payload)
 	if idle {
-		p.data.signal()
+		p.data.push()
 	}
 	return ok
 }

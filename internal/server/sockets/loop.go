@@ -151,6 +151,13 @@ func (l *Loop) Run() error {
 // wait returns how many events there are, and parks the goroutine while there
 // are none.
 func (l *Loop) wait() (n int, err error) {
+	// Under load, waking a thread that has just gone to sleep costs more than
+	// what it is woken for. Whoever else wants the processor has it first; often
+	// there is something to do then.
+	if n, err = unix.EpollWait(l.fd, l.events, 0); n > 0 {
+		return n, nil
+	}
+	_, _, _ = unix.Syscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
 	parked := l.ready.Read(func(uintptr) bool {
 		n, err = unix.EpollWait(l.fd, l.events, 0)
 		if err == unix.EINTR {

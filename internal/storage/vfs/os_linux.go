@@ -189,6 +189,11 @@ func (o *osFile) Preallocate(size int64) error {
 			return err
 		}
 		have += int64(n)
+		// A piece at a time: who syncs another file meanwhile waits for a
+		// piece, not for the whole.
+		if err := o.Datasync(); err != nil {
+			return err
+		}
 	}
 	return nil
 }
