@@ -245,7 +245,7 @@ func (t *Tree) Stat(id NodeID, s *jute.Stat) {
 	n := t.nodes.get(id)
 	*s = jute.Stat{
 		Czxid: n.czxid, Mzxid: n.mzxid, Ctime: n.ctime, Mtime: n.mtime,
-		Version: n.version, Cversion: 2*n.creates - n.numChildren, Aversion: n.aversion,
+		Version: t.Version(id), Cversion: 2*n.creates - n.numChildren, Aversion: n.aversion,
 		DataLength: max(n.dataLen, 0), NumChildren: n.numChildren, Pzxid: n.pzxid,
 	}
 	if n.kind() == Ephemeral {
@@ -282,8 +282,15 @@ func (t *Tree) NumChildren(id NodeID) int { return int(t.nodes.get(id).numChildr
 // sequential child's name ends in, and what ZooKeeper stores as cversion.
 func (t *Tree) Creates(id NodeID) int32 { return t.nodes.get(id).creates }
 
-// Version returns how often the data was set.
-func (t *Tree) Version(id NodeID) int32 { return t.nodes.get(id).version }
+// Version returns how often the data was set, and -1 for /zookeeper/config:
+// ZooKeeper counts the configuration in its own version line and puts this
+// constant into the node's stat.
+func (t *Tree) Version(id NodeID) int32 {
+	if id == Config {
+		return -1
+	}
+	return t.nodes.get(id).version
+}
 
 // Aversion returns how often the ACL was set.
 func (t *Tree) Aversion(id NodeID) int32 { return t.nodes.get(id).aversion }

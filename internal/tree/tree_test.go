@@ -24,7 +24,7 @@ func TestNew(t *testing.T) {
 		"/":                 {Cversion: -1, NumChildren: 1},
 		"/zookeeper":        {Cversion: -2, NumChildren: 2},
 		"/zookeeper/quota":  {},
-		"/zookeeper/config": {Aversion: -1},
+		"/zookeeper/config": {Version: -1, Aversion: -1},
 	} {
 		var got jute.Stat
 		if tr.Stat(tr.Find(path), &got); got != want {

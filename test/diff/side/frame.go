@@ -80,9 +80,9 @@ func (t *teller) zxid(name string, v int64) {
 }
 
 func (t *teller) stat(st wire.Stat) {
-	if t.where != configPath {
-		// This one holds addresses, and its version says something else.
-		t.add(" version=%d length=%d", st.Version, st.DataLength)
+	t.add(" version=%d", st.Version)
+	if t.where != configPath { // whose data are addresses
+		t.add(" length=%d", st.DataLength)
 	}
 	t.add(" aversion=%d owner=%s", st.Aversion, t.s.sessionName(st.EphemeralOwner))
 	t.zxid("czxid", st.Czxid)
