@@ -107,6 +107,16 @@ func (d *Decoder) Buffer() []byte {
 // check that it is UTF-8: that is for whoever knows what the string means.
 func (d *Decoder) String() string { return view(d.Buffer()) }
 
+// Path reads a string that has to be there: one of length -1 is an error, where
+// String reads it as empty.
+func (d *Decoder) Path() string {
+	b := d.Buffer()
+	if b == nil && d.err == nil {
+		d.err = fmt.Errorf("jute: a path of negative length -1 at offset %d", d.off-4)
+	}
+	return view(b)
+}
+
 // Count reads the count of a vector whose elements take at least elemSize
 // bytes each. A count of -1 (jute's nil vector) reads as 0. Negative counts,
 // and counts that the rest of the record can't hold, are errors, so that no

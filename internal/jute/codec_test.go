@@ -136,6 +136,22 @@ func TestHostileLengths(t *testing.T) {
 	}
 }
 
+// jute's nil string is the empty string to most, but a path has to be there.
+func TestPathHasToBeThere(t *testing.T) {
+	for _, r := range []interface{ Decode(*Decoder) }{&PathRequest{}, &PathWatchRequest{}, &PathVersionRequest{}} {
+		in := AppendInt32(AppendInt32(nil, -1), 0)
+		d := NewDecoder(in)
+		if r.Decode(&d); d.Err() == nil {
+			t.Errorf("%T: a path of length -1 was taken for one", r)
+		}
+		in = AppendInt32(AppendString(nil, ""), 0)
+		d = NewDecoder(in)
+		if r.Decode(&d); d.Err() != nil {
+			t.Errorf("%T: the empty path: %v", r, d.Err())
+		}
+	}
+}
+
 // A full request of the emptiest elements costs a small multiple of its size.
 func TestDecodingCostsNoMoreThanItsInput(t *testing.T) {
 	in := make([]byte, DefaultMaxBuffer)

@@ -12,7 +12,7 @@ type CreateRequest struct {
 
 // Decode reads the body of op.
 func (r *CreateRequest) Decode(d *Decoder, op OpCode) {
-	r.Path, r.Data, r.ACL, r.Mode = d.String(), d.Buffer(), DecodeACLs(d), CreateMode(d.Int32())
+	r.Path, r.Data, r.ACL, r.Mode = d.Path(), d.Buffer(), DecodeACLs(d), CreateMode(d.Int32())
 	r.TTL = 0
 	if op == OpCreateTTL {
 		r.TTL = d.Int64()
@@ -39,7 +39,7 @@ type PathVersionRequest struct {
 }
 
 // Decode reads the body.
-func (r *PathVersionRequest) Decode(d *Decoder) { r.Path, r.Version = d.String(), d.Int32() }
+func (r *PathVersionRequest) Decode(d *Decoder) { r.Path, r.Version = d.Path(), d.Int32() }
 
 // Append appends the body to b.
 func (r *PathVersionRequest) Append(b []byte) []byte {
@@ -54,7 +54,7 @@ type PathWatchRequest struct {
 }
 
 // Decode reads the body.
-func (r *PathWatchRequest) Decode(d *Decoder) { r.Path, r.Watch = d.String(), d.Bool() }
+func (r *PathWatchRequest) Decode(d *Decoder) { r.Path, r.Watch = d.Path(), d.Bool() }
 
 // Append appends the body to b.
 func (r *PathWatchRequest) Append(b []byte) []byte {
@@ -97,11 +97,12 @@ func (r *SetACLRequest) Append(b []byte) []byte {
 }
 
 // PathRequest is the body of getACL, sync, getEphemerals (a prefix) and
-// getAllChildrenNumber.
+// getAllChildrenNumber. sync and getEphemerals read it by themselves, since
+// a path of length -1 is an empty one to them.
 type PathRequest struct{ Path string }
 
 // Decode reads the body.
-func (r *PathRequest) Decode(d *Decoder) { r.Path = d.String() }
+func (r *PathRequest) Decode(d *Decoder) { r.Path = d.Path() }
 
 // Append appends the body to b.
 func (r *PathRequest) Append(b []byte) []byte { return AppendString(b, r.Path) }

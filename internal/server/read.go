@@ -269,12 +269,10 @@ func (s *Server) nodeSize(op jute.OpCode, path string) int {
 }
 
 func (s *Server) getEphemerals(c *Conn, b []byte, d *jute.Decoder) ([]byte, jute.ErrCode) {
-	var req jute.PathRequest
-	req.Decode(d)
+	prefix := d.String()
 	if d.Err() != nil {
 		return b, jute.ErrMarshalling
 	}
-	prefix := req.Path
 	if strings.TrimSpace(prefix) == "" || strings.TrimSpace(prefix) == "/" {
 		prefix = ""
 	}

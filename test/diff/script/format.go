@@ -42,7 +42,11 @@ func (o Op) String() string {
 	for _, f := range kinds[o.Name].fields {
 		switch f {
 		case fPath:
-			b = append(append(b, ' '), word(o.Path)...)
+			if o.NilPath {
+				b = append(b, " nopath"...)
+			} else {
+				b = append(append(b, ' '), word(o.Path)...)
+			}
 		case fData:
 			if o.NilData {
 				b = append(b, " nodata"...)
@@ -286,6 +290,8 @@ func (o *Op) set(k kind, w token) error {
 		o.Watch = true
 	case w.key == "" && w.value == "nodata" && has(fData):
 		o.NilData = true
+	case w.key == "" && w.value == "nopath" && has(fPath):
+		o.NilPath = true
 	case w.key == "" && has(fPath):
 		o.Path = w.value
 	case w.key == "data" && has(fData):

@@ -176,6 +176,9 @@ func (o *Op) data() []byte {
 // Body returns the request's body.
 func (o *Op) Body(p *Places) []byte {
 	b := o.body(p)
+	if o.NilPath {
+		b = append([]byte{0xff, 0xff, 0xff, 0xff}, b[4+len(p.Path(o.Path)):]...) // the path comes first in every body
+	}
 	if o.Cut > 0 {
 		return b[:max(0, len(b)-o.Cut)]
 	}

@@ -85,9 +85,11 @@ func isVerb(s string) bool {
 type Op struct {
 	// Name is ZooKeeper's name of the operation, or "op" for the one that Code
 	// names.
-	Name    string
-	Code    int32
-	Path    string
+	Name string
+	Code int32
+	Path string
+	// NilPath: the path has jute's length -1, which no client sends.
+	NilPath bool
 	Data    string
 	NilData bool
 	// ACL is a name from ACLs.
