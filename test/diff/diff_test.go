@@ -27,6 +27,10 @@ import (
 // made to restart, and then to start from nothing.
 const phase = 250_000
 
+// maxElections is how many scripts may be interrupted by ZooKeeper's elections,
+// which end all scripts under way.
+const maxElections = 40
+
 // shrinkTime bounds how long a failing script is cut down.
 const shrinkTime = 10 * time.Minute
 
@@ -96,6 +100,9 @@ type runner struct {
 	epoch   atomic.Int64
 	scripts atomic.Int64
 	done    atomic.Uint64
+	// elections is how many scripts were interrupted by an election of
+	// ZooKeeper's.
+	elections atomic.Int64
 
 	mu    sync.Mutex
 	tally *compare.Tally
@@ -122,6 +129,11 @@ func (r *runner) phase(goal uint64) {
 	}()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	epoch, err := es.epoch()
+	if err != nil {
+		r.t.Error(err)
+		return
+	}
 	type report struct {
 		params generate.Params
 		fail   *failure
@@ -137,13 +149,20 @@ func (r *runner) phase(goal uint64) {
 				cancel()
 				return
 			}
-			defer p.close()
+			defer func() { p.close() }()
+			epoch := epoch
 			for ctx.Err() == nil && r.done.Load() < goal {
 				params := generate.Params{Seed: r.seed, Lane: lane, Epoch: int(r.epoch.Add(1))}
 				steps := generate.Script(params)
 				tally := compare.NewTally()
 				fail, err := p.run(steps, tally)
 				if fail != nil || err != nil {
+					if r.elected(es, &epoch, params) {
+						p.close()
+						if p, err = newPair(es); err == nil {
+							continue
+						}
+					}
 					reports <- report{params, fail, err}
 					cancel()
 					return
@@ -167,6 +186,20 @@ func (r *runner) phase(goal uint64) {
 	if !r.t.Failed() {
 		keep(r.t, es, generate.Params{Seed: r.seed, Lane: r.lanes, Epoch: int(r.epoch.Add(1))})
 	}
+}
+
+// elected reports whether ZooKeeper has a leader of another epoch than the one
+// that a script began with: it has then closed all connections, which says
+// nothing about either, and the script does not count. More than a few elections
+// are somebody's fault.
+func (r *runner) elected(es ensembles, epoch *int64, params generate.Params) bool {
+	now, err := es.epoch()
+	if err != nil || now == *epoch || r.elections.Add(1) > maxElections {
+		return false
+	}
+	r.t.Logf("%s: not counted, ZooKeeper has elected a leader meanwhile (epoch %d, then %d)", params, *epoch, now)
+	*epoch = now
+	return true
 }
 
 // table lists counts, a line for each operation.
@@ -326,7 +359,7 @@ func keepScript(es ensembles, params generate.Params) error {
 		return err
 	}
 	var errs []error
-	for i, name := range []string{"zookeeper", "conclave"} {
+	for i, name := range sides {
 		frames, err := p[i].Do(sweep)
 		if err != nil {
 			return err

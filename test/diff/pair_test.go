@@ -33,11 +33,20 @@ func startBoth() (es ensembles, err error) {
 	return es, nil
 }
 
+// sides are the names of the two.
+var sides = [2]string{"zookeeper", "conclave"}
+
 // both runs f for both at the same time.
 func both(f func(i int) error) error {
+	named := func(i int) error {
+		if err := f(i); err != nil {
+			return fmt.Errorf("%s: %w", sides[i], err)
+		}
+		return nil
+	}
 	done := make(chan error)
-	go func() { done <- f(1) }()
-	err := f(0)
+	go func() { done <- named(1) }()
+	err := named(0)
 	return errors.Join(err, <-done)
 }
 
@@ -65,6 +74,22 @@ func (es *ensembles) close(failed bool) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// epoch returns the epoch of ZooKeeper's leader, if it has one within a minute.
+func (es *ensembles) epoch() (epoch int64, err error) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		var s *side.Side
+		if s, err = side.New(es[0].Addrs()); err != nil {
+			continue
+		}
+		epoch, err = s.Epoch()
+		s.Close()
+		if err == nil {
+			return epoch, nil
+		}
+	}
+	return 0, fmt.Errorf("zookeeper has no leader: %w", err)
 }
 
 // nudge makes ZooKeeper order a transaction every now and then, until stop is

@@ -145,7 +145,7 @@ func (s *Side) End() error {
 			return fmt.Errorf("end %s: %w", sl.name, err)
 		}
 	}
-	if err := s.bringUp(0); err != nil {
+	if err := s.settle(); err != nil {
 		return err
 	}
 	trees := []string{s.base}
@@ -268,6 +268,15 @@ func (s *Side) bringUp(i int) error {
 
 // Nudge makes the ensemble order one transaction.
 func (s *Side) Nudge() error { return s.bringUp(0) }
+
+// Epoch returns the epoch of the ensemble's present leader.
+func (s *Side) Epoch() (int64, error) {
+	if err := s.bringUp(0); err != nil {
+		return 0, err
+	}
+	reply, err := s.probes[0].call(wire.OpExists, wire.WatchBody("/", false))
+	return reply.Zxid >> 32, err
+}
 
 // settle waits until every member, the leader among them, has applied what was
 // answered.

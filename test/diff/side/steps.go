@@ -277,7 +277,9 @@ func (s *Side) close(sl *slot, ops []script.Op) ([]Frame, error) {
 }
 
 // ending runs end, which ends a session, and sorts the events that everybody
-// gets from it.
+// gets from it. The leader has to apply it before anything else is done: until
+// then ZooKeeper's counts the session's ephemerals as children, and refuses to
+// delete their parents.
 func (s *Side) ending(but *slot, frames []Frame, end func() ([]Frame, error)) ([]Frame, error) {
 	before, err := s.flushAll(but)
 	frames = append(frames, before...)
@@ -291,6 +293,9 @@ func (s *Side) ending(but *slot, frames []Frame, end func() ([]Frame, error)) ([
 	after, err := s.flushAll(but)
 	during = append(during, after...)
 	sortEvents(during)
+	if err == nil {
+		err = s.settle()
+	}
 	return append(frames, during...), err
 }
 
