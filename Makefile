@@ -22,6 +22,7 @@ lint: ## gofmt, go vet, staticcheck, generated files fresh
 	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo 'run gofmt -w on the files above'; exit 1; }
 	go vet ./...
 	go vet -tags conformance ./test/conformance/...
+	go vet -tags diff ./test/diff/...
 	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 
 .PHONY: generated
@@ -40,9 +41,9 @@ test-conformance-zookeeper: ## the same suite against genuine ZooKeeper: how a t
 
 .PHONY: test-diff
 OPS ?= 20000
-test-diff: build ## OPS random operations on genuine ZooKeeper and on Conclave, every answer compared (installs ZooKeeper)
+test-diff: build ## kept scripts and OPS random operations on ZooKeeper and on Conclave, every answer compared (installs ZooKeeper)
 	./test/conformance/setup.sh
-	CONCLAVE_BIN=$(abspath $(BIN)/conclave-server) OPS=$(OPS) go test -tags diff -count=1 -timeout 2h -v -run TestRandom ./test/diff
+	CONCLAVE_BIN=$(abspath $(BIN)/conclave-server) OPS=$(OPS) go test -tags diff -count=1 -timeout 2h -v -run 'TestScripts$$|TestRandom$$' ./test/diff
 
 .PHONY: bench
 bench: build ## Conclave and genuine ZooKeeper side by side (installs ZooKeeper; takes long; BENCH=-quick for a glance)
