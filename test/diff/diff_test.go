@@ -27,10 +27,6 @@ import (
 // made to restart, and then to start from nothing.
 const phase = 250_000
 
-// maxElections is how many scripts may be interrupted by ZooKeeper's elections,
-// which end all scripts under way.
-const maxElections = 40
-
 // shrinkTime bounds how long a failing script is cut down.
 const shrinkTime = 10 * time.Minute
 
@@ -78,7 +74,7 @@ func TestRandom(t *testing.T) {
 		return
 	}
 	goal := number(t, "OPS", 20_000)
-	r := &runner{t: t, seed: seed, tally: compare.NewTally(), started: time.Now(), lanes: int(number(t, "LANES", 4))}
+	r := &runner{t: t, seed: seed, tally: compare.NewTally(), started: time.Now(), lanes: int(number(t, "LANES", 4)), stalls: watchForStalls(t)}
 	t.Logf("SEED=%d OPS=%d LANES=%d", seed, goal, r.lanes)
 	for done := uint64(0); done < goal && !t.Failed(); done = r.done.Load() {
 		r.phase(min(goal, done+phase))
@@ -100,9 +96,10 @@ type runner struct {
 	epoch   atomic.Int64
 	scripts atomic.Int64
 	done    atomic.Uint64
-	// elections is how many scripts were interrupted by an election of
-	// ZooKeeper's.
-	elections atomic.Int64
+	// stalls counts how often the machine stood still, and interruptions the
+	// scripts that came to nothing by that or by an election of ZooKeeper's.
+	stalls        *stallMeter
+	interruptions atomic.Int64
 
 	mu    sync.Mutex
 	tally *compare.Tally
@@ -129,11 +126,6 @@ func (r *runner) phase(goal uint64) {
 	}()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	epoch, err := es.epoch()
-	if err != nil {
-		r.t.Error(err)
-		return
-	}
 	type report struct {
 		params generate.Params
 		fail   *failure
@@ -141,33 +133,17 @@ func (r *runner) phase(goal uint64) {
 	}
 	reports := make(chan report, r.lanes)
 	var lanes sync.WaitGroup
-	for lane := range r.lanes {
+	for number := range r.lanes {
 		lanes.Go(func() {
-			p, err := newPair(es)
-			if err != nil {
-				reports <- report{err: err}
-				cancel()
-				return
-			}
-			defer func() { p.close() }()
-			epoch := epoch
+			l := lane{runner: r, es: es}
+			defer l.pair.close()
 			for ctx.Err() == nil && r.done.Load() < goal {
-				params := generate.Params{Seed: r.seed, Lane: lane, Epoch: int(r.epoch.Add(1))}
-				steps := generate.Script(params)
-				tally := compare.NewTally()
-				fail, err := p.run(steps, tally)
-				if fail != nil || err != nil {
-					if r.elected(es, &epoch, params) {
-						p.close()
-						if p, err = newPair(es); err == nil {
-							continue
-						}
-					}
+				params := generate.Params{Seed: r.seed, Lane: number, Epoch: int(r.epoch.Add(1))}
+				if fail, err := l.run(params); fail != nil || err != nil {
 					reports <- report{params, fail, err}
 					cancel()
 					return
 				}
-				r.count(steps, tally)
 			}
 		})
 	}
@@ -184,22 +160,8 @@ func (r *runner) phase(goal uint64) {
 		}
 	}
 	if !r.t.Failed() {
-		keep(r.t, es, generate.Params{Seed: r.seed, Lane: r.lanes, Epoch: int(r.epoch.Add(1))})
+		r.keep(es, generate.Params{Seed: r.seed, Lane: r.lanes, Epoch: int(r.epoch.Add(1))})
 	}
-}
-
-// elected reports whether ZooKeeper has a leader of another epoch than the one
-// that a script began with: it has then closed all connections, which says
-// nothing about either, and the script does not count. More than a few elections
-// are somebody's fault.
-func (r *runner) elected(es ensembles, epoch *int64, params generate.Params) bool {
-	now, err := es.epoch()
-	if err != nil || now == *epoch || r.elections.Add(1) > maxElections {
-		return false
-	}
-	r.t.Logf("%s: not counted, ZooKeeper has elected a leader meanwhile (epoch %d, then %d)", params, *epoch, now)
-	*epoch = now
-	return true
 }
 
 // table lists counts, a line for each operation.
@@ -264,8 +226,7 @@ func lastStep(f *failure) string {
 	return last.String()
 }
 
-// cut makes a failing script shorter: first steps go, then operations, then
-// parts of multis.
+// cut makes a failing script shorter.
 func cut(es ensembles, fail *failure) (*failure, int) {
 	p, err := newPair(es)
 	if err != nil {
@@ -295,35 +256,23 @@ func cut(es ensembles, fail *failure) (*failure, int) {
 	if !fails(steps) {
 		return fail, tries // it does not happen again
 	}
-	steps = shrink.List(steps, fails, more)
-	for i := range steps {
-		with := func(ops []script.Op) []script.Step {
-			out := slices.Clone(steps)
-			out[i].Ops = ops
-			return out
-		}
-		if len(steps[i].Ops) > 0 {
-			steps[i].Ops = shrink.List(steps[i].Ops, func(ops []script.Op) bool { return len(ops) > 0 && fails(with(ops)) }, more)
-		}
-		for j := range steps[i].Ops {
-			parts := shrink.List(steps[i].Ops[j].Ops, func(parts []script.Op) bool {
-				ops := slices.Clone(steps[i].Ops)
-				ops[j].Ops = parts
-				return len(parts) > 0 && fails(with(ops))
-			}, more)
-			steps[i].Ops = slices.Clone(steps[i].Ops)
-			steps[i].Ops[j].Ops = parts
-		}
-	}
+	shrink.Script(steps, fails, more)
 	return best, tries
 }
 
 // keep runs a script and leaves what it made, has both ensembles killed and
 // started again, and wants to find the same.
-func keep(t *testing.T, es ensembles, params generate.Params) {
-	t.Helper()
-	if err := keepScript(es, params); err != nil {
-		t.Errorf("%s, with all members killed and started at its end: %v\n%s", params, err, es.logTails())
+func (r *runner) keep(es ensembles, params generate.Params) {
+	for {
+		stalls := r.stalls.n.Load()
+		err := keepScript(es, params)
+		if err == nil {
+			return
+		}
+		if r.stalls.count() == stalls || r.interruptions.Add(1) > maxInterruptions {
+			r.t.Errorf("%s, with all members killed and started at its end: %v\n%s", params, err, es.logTails())
+			return
+		}
 	}
 }
 

@@ -76,9 +76,11 @@ func (es *ensembles) close(failed bool) error {
 	return errors.Join(errs...)
 }
 
-// epoch returns the epoch of ZooKeeper's leader, if it has one within a minute.
+// epoch returns the epoch of ZooKeeper's leader, as soon as it has one. Tries
+// are counted, not time: it may be the machine that has no time.
 func (es *ensembles) epoch() (epoch int64, err error) {
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+	for range 300 {
+		time.Sleep(100 * time.Millisecond)
 		var s *side.Side
 		if s, err = side.New(es[0].Addrs()); err != nil {
 			continue

@@ -1,4 +1,4 @@
-// Package shrink makes a failing list shorter.
+// Package shrink makes a failing list shorter, and a failing script.
 //
-// Not in the room: what the list consists of, and what makes it fail.
+// Not in the room: what makes it fail.
 package shrink
