@@ -217,9 +217,10 @@ func (g *generator) multi() script.Op {
 		default:
 			op = g.createContainer()
 		}
-		if op.Name != "createTTL" && op.Mode >= wire.PersistentTTL && len(m.Ops) > 0 {
+		if op.Name != "createTTL" && (op.Mode == wire.PersistentTTL || op.Mode == wire.PersistentSeqTTL) && len(m.Ops) > 0 {
 			// ZooKeeper takes back nothing of what it has prepared for the parts before:
-			// the parent's cversion may count a child that never was.
+			// the parent's cversion may count a child that never was (known:
+			// multi-ttl-mode).
 			op.Mode = wire.Persistent
 		}
 		grows := op.Name != "delete" && op.Name != "check"
