@@ -76,7 +76,7 @@ func (p *pacer) forget() { *p = pacer{flying: p.flying[:0]} }
 func (p *pacer) hold(now time.Duration, waiting int) (until time.Duration, hold bool) {
 	if n := len(p.flying); n > 0 {
 		until = p.flying[n-1].at + longRound
-		return until, now < until || n >= mostFlying
+		return until, p.flying[n-1].ops >= crowd && now < until || n >= mostFlying
 	}
 	if p.answered < crowd {
 		return 0, false
