@@ -34,8 +34,8 @@ type round struct {
 }
 
 const (
-	// crowd is how many operations a round must have answered for the next to
-	// wait for their clients.
+	// crowd is how many operations a round must have for the next to wait for it,
+	// and for their clients. With fewer, what counts is the time that each takes.
 	crowd = 4
 	// longestWait bounds that wait. It is also no longer than two rounds.
 	longestWait = 1500 * time.Microsecond

@@ -25,15 +25,21 @@ func TestPacer(t *testing.T) {
 			{at: 450 * us, proposed: 1},
 		},
 		"one round at a time": {
-			{at: 0, proposed: 3},
+			{at: 0, proposed: crowd},
 			{at: 100 * us, waiting: 5, hold: true, until: longRound},
 			{at: 400 * us, committed: true, waiting: 5},
-			{at: 400 * us, waiting: 5},
+			{at: 400 * us, waiting: 9},
+		},
+		"few operations hold nobody up": {
+			{at: 0, proposed: crowd - 1},
+			{at: 100 * us, waiting: 1},
+			{at: 100 * us, proposed: crowd},
+			{at: 150 * us, waiting: 1, hold: true, until: 100*us + longRound},
 		},
 		"a round that takes long holds nobody up": {
-			{at: 0, proposed: 3},
+			{at: 0, proposed: crowd},
 			{at: longRound, waiting: 1},
-			{at: longRound, proposed: 1},
+			{at: longRound, proposed: crowd},
 			{at: longRound + us, waiting: 1, hold: true, until: 2 * longRound},
 			{at: 2 * longRound, waiting: 1},
 		},
@@ -100,7 +106,7 @@ func TestPacerBound(t *testing.T) {
 		if _, hold := p.hold(now, 1); hold {
 			t.Fatalf("held at %v with %d on their way", now, len(p.flying))
 		}
-		p.proposed(now, 1)
+		p.proposed(now, crowd)
 		now += longRound
 	}
 	if _, hold := p.hold(now, 1); !hold {
