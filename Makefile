@@ -50,6 +50,11 @@ bench: build ## Conclave and genuine ZooKeeper side by side (installs ZooKeeper;
 	./test/conformance/setup.sh
 	go run ./test/bench $(BENCH)
 
+.PHONY: bench-go
+BASE ?= HEAD~1
+bench-go: ## the Go benchmarks of this checkout and of commit BASE by turns, compared with benchstat
+	./hack/benchstat.sh $(BASE)
+
 .PHONY: run
 run: build ## start an ensemble of three on this machine, with data under ./run
 	./hack/ensemble.sh
