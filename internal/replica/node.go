@@ -85,6 +85,11 @@ type Config struct {
 	// warning.
 	SlowFsync time.Duration
 
+	// AutoPromote says which learners the leader makes voters by itself once they
+	// have caught up; nil for all that are no observers. The others wait for
+	// Promote.
+	AutoPromote func(statemachine.Member) bool
+
 	ClusterID string
 	// PeerAddr returns where the transport reaches a member.
 	PeerAddr func(statemachine.Member) string
@@ -111,12 +116,13 @@ type Node struct {
 	membersCh chan struct{}
 	wake      chan struct{} // capacity 1
 
-	logs   workQueue // to the log writer
-	apply  workQueue // to the applier
-	snaps  sync.WaitGroup
-	work   sync.WaitGroup
-	stop   chan struct{}
-	failed sync.Once
+	logs    workQueue // to the log writer
+	apply   workQueue // to the applier
+	snaps   sync.WaitGroup
+	work    sync.WaitGroup
+	stop    chan struct{}
+	failed  sync.Once
+	stopped atomic.Bool
 
 	// Owned by the loop.
 	given       int // batches of the outbox given out since the last rewind
@@ -129,6 +135,10 @@ type Node struct {
 	holdUntil   time.Duration // raft takes no proposals before
 	ticks       uint64
 	proposals   proposals
+	// activeAt is when, since this member leads, others were last known to have
+	// answered; activeSince is since when it leads.
+	activeAt    map[uint64]time.Duration
+	activeSince time.Duration
 	spareMsgs   []*raftpb.Message
 
 	// Owned by the log writer.
@@ -155,6 +165,7 @@ type Node struct {
 	confIndex atomic.Uint64                        // of the last change of the membership applied
 	newest    atomic.Pointer[storage.SnapshotMeta] // snapshot on disk
 	memberSet atomic.Pointer[statemachine.Members]
+	joint     atomic.Bool // a change of the membership is half applied
 }
 
 // inbox is what others leave for the loop.
@@ -188,8 +199,9 @@ func NewNode(cfg Config, meta storage.SnapshotMeta, confState *raftpb.ConfState,
 	n := &Node{
 		cfg: cfg, wake: make(chan struct{}, 1), stop: make(chan struct{}),
 		membersCh: make(chan struct{}),
-		confState: confState, members: members.List,
+		confState: confState, members: members.List, activeAt: make(map[uint64]time.Duration),
 	}
+	n.joint.Store(len(confState.GetVotersOutgoing()) > 0)
 	if n.cfg.KeepEntries == 0 {
 		n.cfg.KeepEntries = defaultKeepEntries
 	}
@@ -236,8 +248,11 @@ func (n *Node) Start() {
 }
 
 // Stop ends the member's goroutines and waits for them. What is being written
-// is finished.
+// is finished. A second call does nothing.
 func (n *Node) Stop() {
+	if !n.stopped.CompareAndSwap(false, true) {
+		return
+	}
 	close(n.stop)
 	n.logs.close()
 	n.apply.close()
