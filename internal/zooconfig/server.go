@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// maxServerID is the largest number of a server. ZooKeeper puts it into one
+// MaxServerID is the largest number of a server. ZooKeeper puts it into one
 // byte of its session ids and documents 1 to 255; 0 works there as well.
-const maxServerID = 255
+const MaxServerID = 255
 
 // Server is one server line: server.ID=host:peer:election[:role][;client].
 type Server struct {
