@@ -93,7 +93,9 @@ func (m *Member) join(ctx context.Context, cluster formation.ClusterID, via stri
 		switch {
 		case err == nil && reply.Accepted:
 			m.log.Info("joined the ensemble as a learner", "cluster", reply.ClusterID, "via", via)
-			m.former.Load().SetMember(reply.ClusterID)
+			if f := m.former.Load(); f != nil {
+				f.SetMember(reply.ClusterID)
+			}
 			m.hosts = peerMembers(reply.Peers)
 			return m.adopt(reply.ClusterID.String())
 		case err == nil && reply.LeaderAddr != "" && reply.LeaderAddr != via:

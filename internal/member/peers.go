@@ -40,8 +40,10 @@ func (m *Member) openTransport() error {
 		return fmt.Errorf("peer address (the peer port of server.%d): %w", m.cfg.MyID, err)
 	}
 	m.transport = t
-	if err := m.openFormation(); err != nil {
-		return err
+	if !m.opt.AwaitBootstrap {
+		if err := m.openFormation(); err != nil {
+			return err
+		}
 	}
 	t.Start()
 	return nil
@@ -79,6 +81,9 @@ func (p *peers) Call(_ net.Addr, kind byte, payload []byte) ([]byte, error) {
 	switch kind {
 	case formation.CallFormation:
 		f := m.former.Load()
+		if m.opt.AwaitBootstrap {
+			return nil, fmt.Errorf("server.%d is told which ensemble it belongs to (--await-bootstrap), and founds none with others", m.cfg.MyID)
+		}
 		if f == nil {
 			return nil, errors.New("this member is starting")
 		}
@@ -90,7 +95,7 @@ func (p *peers) Call(_ net.Addr, kind byte, payload []byte) ([]byte, error) {
 		}
 		return m.takeIn(req).Encode(), nil
 	}
-	return nil, fmt.Errorf("call %d is unknown: it may come from a newer conclave-server", kind)
+	return m.handleCall(kind, payload)
 }
 
 func (p *peers) PeerConnected(id uint64) {
