@@ -79,6 +79,11 @@ func wildcard(host string) bool {
 // joinRetry is how long a member waits before it asks again to be taken in.
 const joinRetry = 500 * time.Millisecond
 
+// joinTries is how often a member that has no data asks to be taken in, while
+// others say that they are of another ensemble, before it looks anew for what
+// there is to join: who told it of the ensemble may have been left behind.
+const joinTries = 20
+
 // join asks the ensemble to take this member in, until it has, and learns who
 // the others are. Asking again is harmless.
 func (m *Member) join(ctx context.Context, cluster formation.ClusterID, via string) error {
@@ -101,6 +106,9 @@ func (m *Member) join(ctx context.Context, cluster formation.ClusterID, via stri
 		case err == nil && reply.LeaderAddr != "" && reply.LeaderAddr != via:
 			via = reply.LeaderAddr
 			continue
+		case err == nil && !reply.ClusterID.IsZero() && reply.ClusterID != cluster && next >= joinTries && m.dir.Identity.Get().ClusterID == "":
+			m.log.Warn("the ensemble that was to be joined is not found, and another is: looking again", "sought", cluster, "found", reply.ClusterID)
+			return ErrStartOver
 		case err == nil && reply.Reason != said:
 			said = reply.Reason
 			m.log.Warn("not taken into the ensemble yet; asking again", "asked", via, "reason", said)

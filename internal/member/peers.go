@@ -78,6 +78,10 @@ func (p *peers) Snapshot(_ uint64, msg *raftpb.Message, body io.Reader) error {
 
 func (p *peers) Call(_ net.Addr, kind byte, payload []byte) ([]byte, error) {
 	m := (*Member)(p)
+	if st := m.standing.Load(); st.refuses() && (kind == formation.CallFormation || kind == formation.CallJoin) {
+		// Whoever asked would join an ensemble that this member is not part of.
+		return nil, fmt.Errorf("server.%d refuses to serve: %s", m.cfg.MyID, st.reason)
+	}
 	switch kind {
 	case formation.CallFormation:
 		f := m.former.Load()

@@ -186,7 +186,7 @@ func (m *Member) vet(ctx context.Context) (goOn bool, err error) {
 
 // watchOthers surveys the others for as long as the member takes part.
 func (m *Member) watchOthers(ctx context.Context) {
-	self := m.dir.Identity.Get().MemberID
+	self, said := m.dir.Identity.Get().MemberID, ""
 	for m.transport != nil && !m.standing.Load().refuses() {
 		wait := m.surveyInterval()
 		if m.hasQuorum() {
@@ -207,7 +207,10 @@ func (m *Member) watchOthers(ctx context.Context) {
 			m.refuseForGood(v.supersededBy, v.why)
 		case adminpb.Membership_MEMBERSHIP_FOREIGN:
 			// It was one of its ensemble when it began: an address leads astray.
-			m.log.Warn("another ensemble's member answers in the place of one of this ensemble", "reason", v.why)
+			if v.why != said {
+				m.log.Warn("another ensemble's member answers in the place of one of this ensemble", "reason", v.why)
+			}
+			said = v.why
 		}
 	}
 }
