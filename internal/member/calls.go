@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/conclave-dev/conclave/internal/admin/adminpb"
+	"github.com/conclave-dev/conclave/internal/replica/formation"
 	"github.com/conclave-dev/conclave/internal/statemachine"
 	"github.com/conclave-dev/conclave/internal/storage"
 )
@@ -134,10 +136,13 @@ func (m *Member) invited(in *invitation) error {
 		return nil // told again
 	case id.ClusterID != "":
 		return fmt.Errorf("this member belongs to ensemble %s", id.ClusterID)
-	case m.standing.Load().state != adminpb.Membership_MEMBERSHIP_AWAITING:
-		return fmt.Errorf("server.%d was not started with --await-bootstrap: it joins the ensemble of its server lines by itself", m.cfg.MyID)
+	case m.standing.Load().refuses():
+		return errors.New(m.standing.Load().reason)
 	case !slices.ContainsFunc(list, func(p statemachine.Member) bool { return p.ID == id.MemberID }) || clusterID(in.ClusterID).IsZero():
 		return fmt.Errorf("the invitation to ensemble %q does not name this member", in.ClusterID)
+	}
+	if err := m.leaveFormation(in.ClusterID); err != nil {
+		return err
 	}
 	err = m.dir.Identity.Update(func(id *storage.Identity) {
 		id.ClusterID, id.Hosts, id.HostsIndex = in.ClusterID, bytes.Clone(in.Members), in.Index
@@ -149,6 +154,26 @@ func (m *Member) invited(in *invitation) error {
 	m.log.Info("taken into the ensemble as a learner", "cluster", in.ClusterID, "members", len(list))
 	m.settle()
 	return nil
+}
+
+// leaveFormation makes sure that a member that is founding an ensemble with
+// others can join another: not if it has accepted one already.
+func (m *Member) leaveFormation(cluster string) error {
+	f := m.former.Load()
+	if f == nil {
+		return nil
+	}
+	f.SetMember(clusterID(cluster)) // from here on it promises and accepts nothing
+	stored := m.dir.Identity.Get().Formation
+	if stored == nil {
+		return nil
+	}
+	st, err := formation.DecodeState(stored)
+	if err == nil && (!st.Accepted.IsZero() || st.Decided) {
+		f.SetMember(formation.ClusterID{})
+		err = fmt.Errorf("server.%d has accepted to found an ensemble with its configured servers", m.cfg.MyID)
+	}
+	return err
 }
 
 // handleCall answers a call of these kinds.
@@ -166,6 +191,8 @@ func (m *Member) handleCall(kind byte, payload []byte) ([]byte, error) {
 			return nil, err
 		}
 		return nil, m.invited(in)
+	case callReconfig:
+		return m.answerReconfig(payload)
 	}
 	return nil, fmt.Errorf("call %d is unknown: it may come from a newer conclave-server", kind)
 }

@@ -2,6 +2,7 @@ package member
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -47,8 +48,20 @@ func (m *Member) openFormation() error {
 // the others, or joins it if it exists without this member.
 func (m *Member) formOrJoin(ctx context.Context) error {
 	m.log.Info("this directory belongs to no ensemble yet: asking the configured servers", "servers", len(m.cfg.Servers))
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	m.work.Go(func() {
+		select {
+		case <-m.settled:
+			cancel(errSettled)
+		case <-ctx.Done():
+		}
+	})
 	out, err := m.former.Load().Run(ctx)
-	if err != nil {
+	switch {
+	case errors.Is(err, errSettled):
+		return nil
+	case err != nil:
 		return err
 	}
 	if out.Founded == nil {
@@ -69,6 +82,10 @@ func (m *Member) formOrJoin(ctx context.Context) error {
 	m.log.Info("founded the ensemble", "cluster", out.Founded.ClusterID, "voters", len(list))
 	return m.found(out.Founded.ClusterID.String(), list, out.Founded.FoundedAt)
 }
+
+// errSettled ends a formation whose member was taken into an ensemble that is
+// there.
+var errSettled = errors.New("member: taken into an ensemble")
 
 // wildcard reports whether a server line's host stands for all interfaces.
 func wildcard(host string) bool {
@@ -116,6 +133,9 @@ func (m *Member) join(ctx context.Context, cluster formation.ClusterID, via stri
 		select {
 		case <-time.After(joinRetry):
 		case <-ctx.Done():
+			if errors.Is(context.Cause(ctx), errSettled) {
+				return nil
+			}
 			return errStopping
 		}
 		via = m.anotherServer(next)

@@ -171,7 +171,7 @@ func (m *Member) open() error {
 		MaxUnsent: m.cfg.MaxUnsentBytes, MaxOutstanding: m.cfg.MaxOutstandingPerSession,
 		GlobalOutstanding: m.cfg.GlobalOutstandingLimit,
 		SkipACL:           m.cfg.SkipACL, EnforceQuota: m.cfg.EnforceQuota, ExtendedTypes: m.cfg.ExtendedTypesEnabled,
-		ReconfigEnabled: false, SuperDigest: m.cfg.SuperDigest, DigestAlg: m.cfg.DigestAlg,
+		ReconfigEnabled: m.cfg.ReconfigEnabled, Reconfig: m.reconfig, SuperDigest: m.cfg.SuperDigest, DigestAlg: m.cfg.DigestAlg,
 		ContainerInterval: m.cfg.Container.CheckInterval, ContainerPerMinute: m.cfg.Container.MaxPerMinute,
 		ContainerNeverUsed: m.cfg.Container.MaxNeverUsed, QuorumLease: 3, ElectionTime: m.quorumContact(),
 		Now: m.now, WallMillis: wallMillis, Metrics: m.metrics, Logger: m.log, Words: words,

@@ -65,8 +65,8 @@ func (s *source) AddLearner(ctx context.Context, index uint64, p admin.Peer) err
 		return m.changeError(n, err)
 	}
 	m.log.Info("a member was added as a learner", "server", p.Name, "member", fmt.Sprintf("%x", p.ID), "observer", p.Observer, "address", addr)
-	if there.ClusterID == "" && there.Awaiting {
-		if err := m.invite(ctx, addr, p.ID); err != nil {
+	if there.ClusterID == "" {
+		if err := m.invite(ctx, addr, p.ID); err != nil && there.Awaiting { // others join by themselves
 			return fmt.Errorf("%w: server.%d is in the ensemble, but could not be told so: %v; call again", admin.ErrUnavailable, p.Name, err)
 		}
 	}

@@ -140,6 +140,9 @@ func (m *Member) takeIn(req *formation.JoinRequest) *formation.JoinReply {
 		return reply
 	}
 	line, ok := m.configured(int(req.N))
+	if p, in := n.Members().Get(req.MemberID); in && p.Name == int(req.N) {
+		line, ok = p, true // it was taken in by an order
+	}
 	if !ok {
 		reply.Reason = fmt.Sprintf("server.%d is not in the configuration of server.%d", req.N, m.cfg.MyID)
 		return reply

@@ -51,6 +51,15 @@ func (n *Node) Remove(ctx context.Context, index, id uint64) (statemachine.Membe
 	return n.change(ctx, index, func(v *view) ([]statemachine.Member, *Refusal) { return planRemove(v, id) })
 }
 
+// Reconfigure makes voters and observers what wanted says, in one change. Those
+// that are to vote and do not yet must be learners that have caught up.
+func (n *Node) Reconfigure(ctx context.Context, index uint64, wanted []statemachine.Member) (statemachine.Members, error) {
+	return n.change(ctx, index, func(v *view) ([]statemachine.Member, *Refusal) { return planTarget(v, wanted) })
+}
+
+// Changing reports whether a change of the membership is half applied.
+func (n *Node) Changing() bool { return n.joint.Load() }
+
 // Join takes in a member that asked for it by itself.
 func (n *Node) Join(ctx context.Context, p statemachine.Member) error {
 	if old, ok := n.Members().Get(p.ID); ok && old.Name == p.Name {

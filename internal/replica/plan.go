@@ -151,6 +151,39 @@ func planRemove(v *view, id uint64) ([]statemachine.Member, *Refusal) {
 	return target, nil
 }
 
+// planTarget makes the membership what wanted says, in one change: voters and
+// observers, by id. Learners that are catching up stay, but for those whose name
+// is wanted under another id.
+func planTarget(v *view, wanted []statemachine.Member) ([]statemachine.Member, *Refusal) {
+	target := slices.Clone(wanted)
+	for _, old := range v.members.List {
+		if !old.Voter && !old.Observer && !slices.ContainsFunc(wanted, func(p statemachine.Member) bool { return p.ID == old.ID || p.Name == old.Name }) {
+			target = append(target, old)
+		}
+	}
+	same := len(target) == len(v.members.List)
+	for _, p := range target {
+		old, ok := v.members.Get(p.ID)
+		same = same && old == p
+		if !ok {
+			return nil, refuse(WhyNotMember, "server.%d (member %x) is not in the ensemble: it has to be added as a learner first", p.Name, p.ID)
+		}
+		if pr := v.peers[p.ID]; p.Voter && !old.Voter && (!pr.Active || pr.Match+defaultPromoteLag < v.last) {
+			return nil, refuse(WhyLagging, "server.%d (member %x) is not close enough behind the leader to vote", p.Name, p.ID)
+		}
+	}
+	if same {
+		return nil, nil
+	}
+	if r := checkQuorum(v, target); r != nil {
+		return nil, r
+	}
+	if self, ok := (statemachine.Members{List: target}).Get(v.self); !ok || !self.Voter {
+		return nil, refuse(WhyLeader, "this member leads and would have no vote: hand leadership over first")
+	}
+	return target, nil
+}
+
 // checkQuorum refuses a membership that could not commit anything: the change
 // itself would be the last that is ever made.
 func checkQuorum(v *view, target []statemachine.Member) *Refusal {

@@ -94,6 +94,9 @@ func TestPlans(t *testing.T) {
 	remove := func(id uint64) func(*view) ([]statemachine.Member, *Refusal) {
 		return func(v *view) ([]statemachine.Member, *Refusal) { return planRemove(v, id*100) }
 	}
+	target := func(text string) func(*view) ([]statemachine.Member, *Refusal) {
+		return func(v *view) ([]statemachine.Member, *Refusal) { return planTarget(v, parseView(text).members.List) }
+	}
 	for _, c := range []struct {
 		name, from string
 		plan       func(*view) ([]statemachine.Member, *Refusal)
@@ -132,6 +135,14 @@ func TestPlans(t *testing.T) {
 		{"remove the leader", "1* 2 3", remove(1), "", "", WhyLeader, "hand leadership over first"},
 		{"remove one that is needed", "1* 2 3!", remove(2), "", "", WhyQuorum, "of the 2 voters that there would be, 1 do not answer"},
 		{"two of four are silent, one of these goes", "1* 2 3! 4!", remove(4), "1 2 3", "remove 4", 0, ""},
+		{"three at once", "1* 2 3 4l 5l 6l", target("1 4 5o"), "1 4 5o 6l", "remove 2, remove 3, voter 4", 0, ""},
+		{"the same", "1* 2 3 4l", target("3 2 1"), "", "", 0, ""},
+		{"a voter becomes an observer", "1* 2 3", target("1 2 3o"), "1 2 3o", "learner 3", 0, ""},
+		{"one that is not there", "1* 2", target("1 2 3"), "", "", WhyNotMember, ""},
+		{"one that has not caught up", "1* 2 3l-900", target("1 2 3"), "", "", WhyLagging, ""},
+		{"without the leader", "1* 2 3", target("2 3"), "", "", WhyLeader, ""},
+		{"without a quorum", "1* 2! 3! 4 5", target("1 2 3"), "", "", WhyQuorum, ""},
+		{"without voters", "1* 2", target("1o"), "", "", WhyLastVoter, ""},
 		{"two of five are silent, a live one may not go", "1* 2 3 4! 5!", remove(2), "", "", WhyQuorum, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

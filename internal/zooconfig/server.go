@@ -226,3 +226,13 @@ func listenHost(host string) string {
 	}
 	return host
 }
+
+// ParseServer reads what stands behind "server.N=". Of several addresses the
+// first is taken.
+func ParseServer(id int, line string) (Server, error) {
+	if id < 0 || id > MaxServerID {
+		return Server{}, fmt.Errorf("%d is no number of a server; allowed: 0 to %d", id, MaxServerID)
+	}
+	s, _, err := parseServer(id, line)
+	return s, err
+}
