@@ -191,3 +191,18 @@ func TestDirOnTheRealDisk(t *testing.T) {
 	check(t, l.Close())
 	check(t, d.Close())
 }
+
+// A note that is made again after a crash stands there once.
+func TestAppendLine(t *testing.T) {
+	fs := vfs.NewMem(nil)
+	d := openDir(t, fs, "data", "")
+	for _, line := range []string{"one", "two", "one", "two", "on"} {
+		check(t, d.AppendLine("notes", []byte(line)))
+	}
+	fs.Crash(newRand(1))
+	got, err := readFile(fs, "data/conclave/notes")
+	check(t, err)
+	if string(got) != "one\ntwo\non\n" {
+		t.Errorf("%q", got)
+	}
+}
