@@ -11,6 +11,11 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+
 	"github.com/conclave-dev/conclave/internal/admin"
 	"github.com/conclave-dev/conclave/internal/admin/adminpb"
 	"github.com/conclave-dev/conclave/internal/jute"
@@ -413,4 +418,60 @@ func TestForeignEnsemble(t *testing.T) {
 	}
 	a.ready()
 	a.sameState()
+}
+
+// The operator's way, through the API itself: it knows addresses, and what
+// Status says.
+func TestOperatorsCalls(t *testing.T) {
+	t.Parallel()
+	e := newEnsemble(t, 2, "")
+	e.await = true
+	e.start(1)
+	e.start(2)
+	api := func(n int) adminpb.AdminClient {
+		conn, err := grpc.NewClient("unix:"+admin.SocketPath(filepath.Join(e.dir, strconv.Itoa(n))), grpc.WithTransportCredentials(insecure.NewCredentials()))
+		check(t, err)
+		t.Cleanup(func() { conn.Close() })
+		return adminpb.NewAdminClient(conn)
+	}
+	ctx := e.order()
+	status1 := func() *adminpb.StatusResponse {
+		st, err := api(1).Status(ctx, &adminpb.StatusRequest{})
+		check(t, err)
+		return st
+	}
+	second, err := api(2).Status(ctx, &adminpb.StatusRequest{})
+	check(t, err)
+	if second.GetMembership() != adminpb.Membership_MEMBERSHIP_AWAITING || second.GetPeerAddress() == "" || second.GetClientAddress() == "" {
+		t.Fatalf("%v", second)
+	}
+	_, err = api(1).Bootstrap(ctx, &adminpb.BootstrapRequest{ClusterId: testCluster, MemberId: status1().GetMemberId()})
+	check(t, err)
+	eventually(t, "it does not lead", func() bool { return status1().GetRole() == adminpb.Role_ROLE_LEADER })
+	st := status1()
+	add := &adminpb.AddLearnerRequest{ConfigurationIndex: st.GetConfigurationIndex(), MemberId: second.GetMemberId(), Name: 2, PeerAddress: second.GetPeerAddress(), ClientAddress: second.GetClientAddress()}
+	for range 2 {
+		got, err := api(1).AddLearner(ctx, add)
+		check(t, err)
+		if len(got.GetVoters()) != 1 || len(got.GetLearners()) != 1 || got.GetLearners()[0].GetId() != second.GetMemberId() || got.GetConfigurationIndex() <= st.GetConfigurationIndex() {
+			t.Fatalf("%v", got)
+		}
+		st.ConfigurationIndex = got.GetConfigurationIndex() - 1
+	}
+	promote := &adminpb.PromoteRequest{ConfigurationIndex: status1().GetConfigurationIndex(), MemberId: second.GetMemberId()}
+	_, err = api(2).Promote(ctx, promote)
+	if code := status.Code(err); code != codes.FailedPrecondition || len(status.Convert(err).Details()) != 1 {
+		t.Fatalf("ordered from a learner: %v", err)
+	}
+	eventually(t, "it is not promoted", func() bool { _, err := api(1).Promote(ctx, promote); return err == nil })
+	eventually(t, "it does not serve", func() bool { st := e.source(2).Status(); ok, _ := st.Ready(); return ok })
+	stream, err := api(2).Snapshot(ctx, &adminpb.SnapshotRequest{})
+	check(t, err)
+	first, err := stream.Recv()
+	if err != nil || first.GetHeader().GetClusterId() != testCluster || first.GetHeader().GetIndex() == 0 {
+		t.Fatalf("%v, %v", first, err)
+	}
+	if part, err := stream.Recv(); err != nil || len(part.GetData()) == 0 {
+		t.Fatal(err)
+	}
 }

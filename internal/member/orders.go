@@ -150,6 +150,9 @@ func (s *source) OpenSnapshot(ctx context.Context) (admin.SnapshotFile, error) {
 		return admin.SnapshotFile{}, err
 	}
 	meta := m.node.Load().NewestSnapshot()
+	if meta.Index == 0 {
+		return admin.SnapshotFile{}, fmt.Errorf("%w: this member has just joined, and has nothing yet", admin.ErrUnavailable)
+	}
 	raw, err := m.dir.Snapshots.OpenRaw(meta)
 	if err != nil {
 		return admin.SnapshotFile{}, err

@@ -150,13 +150,18 @@ func (m *Member) reconfigHere(ctx context.Context, n *replica.Node, req jute.Rec
 	if least := 2; voters < 1 || m.cfg.StandaloneEnabled && voters < least {
 		return refuse(jute.ErrBadArguments, "there would be %d voters; at least 1 is needed, and %d with standaloneEnabled", voters, least)
 	}
-	// Raft knows members by their ids, so those that join are asked who they are.
+	// Raft knows members by their ids, so those that join are asked who they are;
+	// also one that is named and silent: it may have come back on a new disk.
 	var joining []statemachine.Member
+	progress := n.Progress()
 	for i, p := range wanted {
-		if p.ID != 0 {
+		if p.ID != 0 && (!asksFor(&req, p.Name) || progress[p.ID].Active) {
 			continue
 		}
 		there, err := m.askWho(ctx, p.PeerAddr())
+		if p.ID != 0 && (err != nil || there.MemberID == p.ID) {
+			continue
+		}
 		if err != nil {
 			return refuse(jute.ErrNewConfigNoQuorum, "server.%d does not answer at %s: %v", p.Name, p.PeerAddr(), err)
 		}
@@ -269,6 +274,16 @@ func planReconfig(list []statemachine.Member, req *jute.ReconfigRequest) ([]stat
 	}
 	slices.SortFunc(wanted, func(a, b statemachine.Member) int { return cmp.Compare(a.Name, b.Name) })
 	return wanted, jute.OK, nil
+}
+
+// asksFor reports whether the request has a line for the server.
+func asksFor(req *jute.ReconfigRequest, name int) bool {
+	for _, line := range append(fields(req.Joining, ","), fields(req.NewMembers, ",\n")...) {
+		if p, _, err := parseJoining(line); err == nil && p.Name == name {
+			return true
+		}
+	}
+	return false
 }
 
 // memberNamed is the member that stands for a name: of several, the one that

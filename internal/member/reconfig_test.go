@@ -3,6 +3,8 @@ package member
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -250,6 +252,22 @@ func TestReconfigTakesInAConfiguredServer(t *testing.T) {
 	// It knows where it belongs, also after a restart.
 	e.stop(4)
 	e.start(4)
+	e.ready()
+	// And when it comes back on a new disk, as another, it gets its seat back.
+	old := e.id(4)
+	e.stop(4)
+	check(t, os.RemoveAll(filepath.Join(e.dir, "4", "conclave")))
+	e.start(4)
+	eventually(t, "it does not get its seat back", func() bool {
+		data, _, code := c.reconfig(strings.TrimSpace(lines[3]), "", "", -1)
+		if code != jute.OK || strings.Count(data, ":participant") != 4 {
+			t.Fatalf("%v\n%s", code, data)
+		}
+		return e.isVoter(1, 4) // at first the one before it is not silent for long enough
+	})
+	if _, ok := e.members[0].node.Load().Members().Get(old); ok {
+		t.Error("its old id is still a member")
+	}
 	e.ready()
 	e.sameState()
 }

@@ -35,6 +35,10 @@ const recoveryTerms = 1 << 20
 // that is slow once is not lost.
 const recoveryLooks = 3
 
+// recoveryPatience is for how many election timeouts there has to be no quorum:
+// an ensemble that is just starting has none either.
+const recoveryPatience = 10
+
 // recovery is what was decided, as the identity keeps it.
 type recovery struct {
 	Old, New string // cluster ids
@@ -68,6 +72,10 @@ func (s *source) RecoverLostMajority(ctx context.Context, req admin.RecoverReque
 		return admin.Recovery{}, err
 	}
 	self := &whoReply{MemberID: id.MemberID, ClusterID: id.ClusterID, LastIndex: last, Term: n.Role().Term}
+	if since := s.Status().NoQuorumSince; !m.hasQuorum() && time.Since(since) < recoveryPatience*m.cfg.Election {
+		return admin.Recovery{}, admin.Refuse(adminpb.RefusalReason_REFUSAL_REASON_HAS_QUORUM,
+			"this member has been without a majority for %v only: a majority is given up after %v at the earliest", time.Since(since).Round(time.Millisecond), recoveryPatience*m.cfg.Election)
+	}
 	var answers []sight
 	for range recoveryLooks {
 		answers = m.look(ctx)

@@ -267,7 +267,7 @@ func (s *source) ResetConnectionStats()   { (*Member)(s).server.ResetStats() }
 func (s *source) TraceMask() int64        { return (*Member)(s).traceMask.Load() }
 func (s *source) SetTraceMask(mask int64) { (*Member)(s).traceMask.Store(mask) }
 
-var errNoEnsemble = errors.New("this member does not belong to an ensemble yet")
+var errNoEnsemble = fmt.Errorf("%w: this member does not belong to an ensemble yet", admin.ErrUnavailable)
 
 func (s *source) TransferLeadership(ctx context.Context, target uint64) (uint64, error) {
 	m := (*Member)(s)
