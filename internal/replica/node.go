@@ -116,13 +116,13 @@ type Node struct {
 	membersCh chan struct{}
 	wake      chan struct{} // capacity 1
 
-	logs    workQueue // to the log writer
-	apply   workQueue // to the applier
-	snaps   sync.WaitGroup
-	work    sync.WaitGroup
-	stop    chan struct{}
-	failed  sync.Once
-	stopped atomic.Bool
+	logs   workQueue // to the log writer
+	apply  workQueue // to the applier
+	snaps  sync.WaitGroup
+	work   sync.WaitGroup
+	stop   chan struct{}
+	failed sync.Once
+	ended  atomic.Bool
 
 	// Owned by the loop.
 	given       int // batches of the outbox given out since the last rewind
@@ -250,7 +250,7 @@ func (n *Node) Start() {
 // Stop ends the member's goroutines and waits for them. What is being written
 // is finished. A second call does nothing.
 func (n *Node) Stop() {
-	if !n.stopped.CompareAndSwap(false, true) {
+	if !n.ended.CompareAndSwap(false, true) {
 		return
 	}
 	close(n.stop)
