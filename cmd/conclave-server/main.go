@@ -40,6 +40,8 @@ type flags struct {
 	config, dataDir, listen string
 	logLevel, logFormat     string
 	pprof                   string
+	await                   bool
+	self                    string
 }
 
 func command() *cobra.Command {
@@ -55,9 +57,16 @@ its dataDir): what starts ZooKeeper today starts Conclave with the same file.
 System properties are taken from the file, or as -Dkey=value from the
 environment variable SERVER_JVMFLAGS.
 
-With --data-dir alone it is an ensemble of one.`,
+With --data-dir alone it is an ensemble of one.
+
+With --await-bootstrap a member whose directory is empty forms no ensemble by
+itself: it serves its admin API and waits to be told which one it belongs to.
+Its configuration has a server line for itself alone, in the file or in --self.
+
+The other commands give orders to a running member, through its admin API.`,
 		Example: `  conclave-server --config /etc/zookeeper/zoo.cfg
-  conclave-server --data-dir /var/lib/conclave --listen 127.0.0.1:2181`,
+  conclave-server --data-dir /var/lib/conclave --listen 127.0.0.1:2181
+  conclave-server --config /etc/conclave/zoo.cfg --await-bootstrap --self 'zk-0.zk:2888:3888;2181'`,
 		Version:       version,
 		Args:          noArgs,
 		SilenceUsage:  true,
@@ -69,6 +78,9 @@ With --data-dir alone it is an ensemble of one.`,
 	cmd.Flags().StringVar(&f.listen, "listen", "", "with --data-dir, where clients connect (default 127.0.0.1:2181)")
 	cmd.Flags().StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	cmd.Flags().StringVar(&f.pprof, "pprof", "", "serve Go's profiles at this address, for whoever looks into speed or memory")
+	cmd.Flags().BoolVar(&f.await, "await-bootstrap", false, "with an empty directory, wait to be told which ensemble this member belongs to")
+	cmd.Flags().StringVar(&f.self, "self", "", "with --await-bootstrap, this member's server line: [server.N=]host:peerPort:electionPort;clientPort (N defaults to myid, or to the ordinal of a pod's name + 1)")
+	cmd.AddCommand(memberCommand(), recoverCommand(), snapshotCommand())
 	cmd.Flags().StringVar(&f.logFormat, "log-format", "text", "text or json")
 	return cmd
 }
@@ -98,11 +110,22 @@ func run(f flags) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	m, err := member.Start(member.Options{Config: cfg, ConfigText: text, Version: buildVersion(), Logger: log})
+	for {
+		err := serve(ctx, stop, log, member.Options{Config: cfg, ConfigText: text, Version: buildVersion(), Logger: log, AwaitBootstrap: f.await})
+		if !errors.Is(err, member.ErrStartOver) {
+			return err
+		}
+		log.Info("starting over, as this member was told to")
+	}
+}
+
+// serve runs a member until ctx ends or it can't go on.
+func serve(ctx context.Context, stop func(), log *slog.Logger, opt member.Options) error {
+	m, err := member.Start(opt)
 	if err != nil {
 		return err
 	}
-	log.Info("started", "version", version, "clients", m.ClientAddr().String(), "data", cfg.DataDir)
+	log.Info("started", "version", version, "clients", m.ClientAddr().String(), "data", opt.Config.DataDir)
 	select {
 	case <-ctx.Done():
 		stop() // a second signal ends the process at once
@@ -118,6 +141,10 @@ func run(f flags) error {
 func load(f flags) (cfg *zooconfig.Config, text string, warnings []string, err error) {
 	env := zooconfig.OSEnv()
 	switch {
+	case f.await && f.config == "":
+		return nil, "", nil, errors.New("--await-bootstrap needs a configuration: --config zoo.cfg (and --self, if the file does not have this member's server line)")
+	case f.self != "" && !f.await:
+		return nil, "", nil, errors.New("--self is for --await-bootstrap: otherwise the server lines stand in the configuration")
 	case f.config != "" && (f.dataDir != "" || f.listen != ""):
 		return nil, "", nil, errors.New("--config says where the data is and where clients connect; --data-dir and --listen are for a start without it")
 	case f.config != "":
@@ -125,7 +152,11 @@ func load(f flags) (cfg *zooconfig.Config, text string, warnings []string, err e
 		if err != nil {
 			return nil, "", nil, fmt.Errorf("--config: %w", err)
 		}
-		cfg, warnings, err = zooconfig.Load(f.config, env)
+		if f.await {
+			cfg, warnings, err = zooconfig.LoadAwaiting(f.config, f.self, env)
+		} else {
+			cfg, warnings, err = zooconfig.Load(f.config, env)
+		}
 		return cfg, string(raw), warnings, err
 	case f.dataDir != "":
 		if f.listen == "" {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"flag"
+	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -72,6 +74,40 @@ type fake struct {
 	transferErr error
 	transferred []uint64
 	snapshotErr error
+	sightings   []Sighting
+	orders      []string
+	orderErr    error
+}
+
+func (f *fake) order(format string, args ...any) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.orders = append(f.orders, fmt.Sprintf(format, args...))
+	return f.orderErr
+}
+
+func (f *fake) Sightings() []Sighting { return f.sightings }
+func (f *fake) Bootstrap(_ context.Context, cluster string, member uint64) error {
+	return f.order("bootstrap %s %x", cluster, member)
+}
+func (f *fake) AddLearner(_ context.Context, index uint64, p Peer) error {
+	return f.order("add on %d: %x as %d at %s:%d (%d), clients %s:%d, observer %t", index, p.ID, p.Name, p.Host, p.PeerPort, p.ElectionPort, p.ClientHost, p.ClientPort, p.Observer)
+}
+func (f *fake) Promote(_ context.Context, index, member, maxLag uint64) error {
+	return f.order("promote on %d: %x within %d", index, member, maxLag)
+}
+func (f *fake) Remove(_ context.Context, index, member uint64) error {
+	return f.order("remove on %d: %x", index, member)
+}
+func (f *fake) StartClean(_ context.Context, cluster string, member uint64) (string, error) {
+	return "there", f.order("start clean %s %x", cluster, member)
+}
+func (f *fake) RecoverLostMajority(_ context.Context, r RecoverRequest) (Recovery, error) {
+	return Recovery{ClusterID: "new", LastZxid: 5, FirstZxid: 9, GivenUp: []Sighting{{ID: 3, Name: 2, Zxid: 4}}}, f.order("recover %+v", r)
+}
+func (f *fake) OpenSnapshot(context.Context) (SnapshotFile, error) {
+	s, _ := f.TakeSnapshot(context.Background())
+	return SnapshotFile{Snapshot: s, Term: 2, ReadCloser: io.NopCloser(strings.NewReader(strings.Repeat("0123456789", 60_000)))}, f.orderErr
 }
 
 func (f *fake) change(g func(*fake)) {

@@ -64,7 +64,25 @@ func (a *service) Status(context.Context, *adminpb.StatusRequest) (*adminpb.Stat
 		Ephemerals:  int64(st.Ephemerals),
 		Nodes:       int64(st.Nodes),
 		DataBytes:   st.DataBytes,
+
+		Membership:       st.Membership,
+		MembershipReason: st.MembershipReason,
+		FormerClusterIds: st.FormerClusterIDs,
+		PeerAddress:      st.PeerAddress,
+		ClientAddress:    st.ClientAddress,
 	}
+	if !st.NoQuorumSince.IsZero() {
+		r.NoQuorumMs = max(1, a.surface.since(st.NoQuorumSince))
+	}
+	for _, s := range a.surface.Source.Sightings() {
+		r.Sightings = append(r.Sightings, a.sighting(s))
+	}
+	r.Voters, r.Learners = a.members()
+	return r, nil
+}
+
+// members are Source.Peers, those that vote and those that do not.
+func (a *service) members() (voters, learners []*adminpb.Member) {
 	for _, p := range a.surface.Source.Peers() {
 		m := &adminpb.Member{Id: p.ID, Name: int32(p.Name), PeerAddress: hostPort(p.Host, p.PeerPort), Observer: p.Observer,
 			MatchIndex: p.Match, Connected: p.Connected, Synced: p.Synced}
@@ -72,12 +90,21 @@ func (a *service) Status(context.Context, *adminpb.StatusRequest) (*adminpb.Stat
 			m.ClientAddress = hostPort(p.ClientHost, p.ClientPort)
 		}
 		if p.Voter {
-			r.Voters = append(r.Voters, m)
+			voters = append(voters, m)
 		} else {
-			r.Learners = append(r.Learners, m)
+			learners = append(learners, m)
 		}
 	}
-	return r, nil
+	return voters, learners
+}
+
+func (a *service) sighting(s Sighting) *adminpb.Sighting {
+	out := &adminpb.Sighting{MemberId: s.ID, Name: int32(s.Name), Address: s.Address, Answers: s.Answers, Problem: s.Problem,
+		SeenMsAgo: -1, Zxid: s.Zxid, LastIndex: s.LastIndex, ClusterId: s.ClusterID, Voter: s.Voter}
+	if !s.Seen.IsZero() {
+		out.SeenMsAgo = a.surface.since(s.Seen)
+	}
+	return out
 }
 
 var roles = map[Role]adminpb.Role{
@@ -99,7 +126,7 @@ func (a *service) TransferLeadership(ctx context.Context, r *adminpb.TransferLea
 	defer cancel()
 	id, err := a.surface.Source.TransferLeadership(ctx, r.GetTargetMemberId())
 	if err != nil {
-		return nil, rpcError(err)
+		return nil, a.rpcError(err)
 	}
 	return &adminpb.TransferLeadershipResponse{LeaderId: id}, nil
 }
@@ -111,7 +138,7 @@ func (a *service) Drain(ctx context.Context, r *adminpb.DrainRequest) (*adminpb.
 		return nil, status.Errorf(codes.InvalidArgument, "within_ms %d: must be 0 to %d", ms, int64(1<<63-1)/int64(time.Millisecond))
 	}
 	if err := a.surface.Source.Drain(ctx, DrainRequest{Cancel: r.GetCancel(), Within: within}); err != nil {
-		return nil, rpcError(err)
+		return nil, a.rpcError(err)
 	}
 	st := a.surface.Source.Status()
 	return &adminpb.DrainResponse{Drain: a.drainState(&st)}, nil
@@ -123,25 +150,7 @@ func (a *service) TakeSnapshot(ctx context.Context, _ *adminpb.TakeSnapshotReque
 	defer cancel()
 	s, err := a.surface.Source.TakeSnapshot(ctx)
 	if err != nil {
-		return nil, rpcError(err)
+		return nil, a.rpcError(err)
 	}
 	return &adminpb.TakeSnapshotResponse{Zxid: s.Zxid, Index: s.Index, SizeBytes: s.Bytes}, nil
-}
-
-// rpcError gives an error of the Source its code.
-func rpcError(err error) error {
-	code := codes.Internal
-	switch {
-	case errors.Is(err, ErrNotLeader):
-		code = codes.FailedPrecondition
-	case errors.Is(err, ErrNoSuchVoter):
-		code = codes.InvalidArgument
-	case errors.Is(err, ErrUnavailable):
-		code = codes.Unavailable
-	case errors.Is(err, context.DeadlineExceeded):
-		code = codes.DeadlineExceeded
-	case errors.Is(err, context.Canceled):
-		code = codes.Canceled
-	}
-	return status.Error(code, err.Error())
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/conclave-dev/conclave/internal/admin/adminpb"
 	"github.com/conclave-dev/conclave/internal/jute"
 )
 
@@ -64,6 +65,31 @@ type Source interface {
 	// TakeSnapshot writes a snapshot of the applied state to this member's disk
 	// and returns once it is durable.
 	TakeSnapshot(ctx context.Context) (Snapshot, error)
+	// Sightings are what this member has heard of the others by asking them
+	// itself, in the order of their names.
+	Sightings() []Sighting
+	Orders
+}
+
+// Membership is a member's relation to an ensemble.
+type Membership = adminpb.Membership
+
+// Sighting is what a member has heard of another.
+type Sighting struct {
+	ID      uint64
+	Name    int
+	Address string
+	Voter   bool
+	// Answers tells whether it answered when it was last asked, Problem why not
+	// or what is wrong with who answers.
+	Answers bool
+	Problem string
+	// Seen is when it last answered, the zero time for never; the rest is what
+	// it said then.
+	Seen      time.Time
+	Zxid      int64
+	LastIndex uint64
+	ClusterID string
 }
 
 // Role is a member's part in the ensemble.
@@ -125,6 +151,18 @@ type Status struct {
 	CaughtUp bool
 	Drain    DrainState
 	Disk     DiskHealth
+
+	// Membership is where the member stands with its ensemble; MembershipReason
+	// why it refuses to serve, or what it waits for.
+	Membership       Membership
+	MembershipReason string
+	// FormerClusterIDs are the ensembles that this one is the recovery of.
+	FormerClusterIDs []string
+	// NoQuorumSince is since when there is no contact with a quorum; the zero
+	// time if there is, or if the member belongs to no ensemble.
+	NoQuorumSince time.Time
+	// PeerAddress and ClientAddress are the member's own, host:port.
+	PeerAddress, ClientAddress string
 
 	// Zxid is that of the last applied transaction.
 	Zxid int64

@@ -46,6 +46,8 @@ type ensemble struct {
 	size    int
 	extra   string
 	servers string
+	// await starts members that wait to be told their ensemble.
+	await   bool
 	members []*Member // by N-1; nil when stopped
 }
 
@@ -112,12 +114,17 @@ func (e *ensemble) tryStart(n int) error {
 	if err := os.WriteFile(filepath.Join(dir, "myid"), fmt.Append(nil, n), 0o640); err != nil {
 		e.t.Fatal(err)
 	}
-	text := fmt.Sprintf("dataDir=%s\ntickTime=500\nmaxSessionTimeout=60000\ninitLimit=4\nsyncLimit=10\nmaxClientCnxns=0\nadmin.enableServer=false\nconclave.heartbeatMs=20\nconclave.electionMs=200\n%s%s", dir, e.extra, e.servers)
+	servers := e.servers
+	if e.await {
+		lines := strings.SplitAfter(e.servers, "\n")
+		servers = "standaloneEnabled=false\n" + lines[n-1]
+	}
+	text := fmt.Sprintf("dataDir=%s\ntickTime=500\nmaxSessionTimeout=60000\ninitLimit=4\nsyncLimit=10\nmaxClientCnxns=0\nadmin.enableServer=false\nconclave.heartbeatMs=20\nconclave.electionMs=200\n%s%s", dir, e.extra, servers)
 	cfg, _, err := zooconfig.Parse("zoo.cfg", []byte(text), zooconfig.OSEnv())
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	m, err := Start(Options{Config: cfg, Version: admin.Version{Number: "test"}, Logger: slog.New(slog.NewTextHandler(e.t.Output(), nil)).With("n", n)})
+	m, err := Start(Options{Config: cfg, AwaitBootstrap: e.await, Version: admin.Version{Number: "test"}, Logger: slog.New(slog.NewTextHandler(e.t.Output(), nil)).With("n", n)})
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/conclave-dev/conclave/internal/admin/adminpb"
 	"github.com/conclave-dev/conclave/internal/replica"
 	"github.com/conclave-dev/conclave/internal/replica/formation"
 	"github.com/conclave-dev/conclave/internal/statemachine"
@@ -38,12 +39,19 @@ func clusterID(hexID string) (id formation.ClusterID) {
 func (m *Member) enter() error {
 	ctx, cancel := m.runContext()
 	defer cancel()
-	if m.dir.Identity.Get().ClusterID == "" {
+	id := m.dir.Identity.Get()
+	if state, reason, ok := storedRefusal(id); ok {
+		m.clusterID.Store(&id.ClusterID)
+		m.refuse(state, reason)
+		return nil
+	}
+	if id.ClusterID == "" {
 		if err := m.findEnsemble(ctx); err != nil {
 			return err
 		}
+		id = m.dir.Identity.Get()
 	}
-	id := m.dir.Identity.Get()
+	m.stand(adminpb.Membership_MEMBERSHIP_MEMBER, "")
 	m.clusterID.Store(&id.ClusterID)
 	if m.transport != nil {
 		m.transport.SetIdentity(clusterID(id.ClusterID), id.MemberID)
@@ -56,10 +64,14 @@ func (m *Member) enter() error {
 	m.metrics.Recovery.Since(start)
 	m.server.Attach(n, m.sender())
 	m.node.Store(n)
+	if goOn, err := m.vet(ctx); err != nil || !goOn {
+		return err
+	}
 	n.Start()
 	m.server.SetServing(true)
 	m.log.Info("in the ensemble", "cluster", id.ClusterID, "member", fmt.Sprintf("%x", id.MemberID), "server", m.cfg.MyID,
 		"applied", n.Applied(), "members", len(n.Members().List))
+	m.watchOthers(ctx)
 	return nil
 }
 
@@ -96,7 +108,12 @@ func (m *Member) openNode(ctx context.Context) (*replica.Node, error) {
 	members := machine.Members()
 	if meta.Index == 0 {
 		// It has joined, and its first snapshot has not come: who the others
-		// are is on no disk here.
+		// are is on no disk here, unless it was told.
+		if id := m.dir.Identity.Get(); id.Hosts != nil {
+			if m.hosts, err = statemachine.DecodeMembers(id.Hosts); err != nil {
+				return nil, err
+			}
+		}
 		if len(m.hosts) == 0 {
 			if err := m.join(ctx, clusterID(m.dir.Identity.Get().ClusterID), m.anotherServer(0)); err != nil {
 				return nil, err
@@ -110,7 +127,8 @@ func (m *Member) openNode(ctx context.Context) (*replica.Node, error) {
 		Tick: m.cfg.Heartbeat, ElectionTicks: int(m.cfg.Election / m.cfg.Heartbeat), ProbeInterval: m.probeInterval(),
 		SnapshotEntries: uint64(m.cfg.SnapCount), SnapshotBytes: snapshotBytes(m.cfg.SnapSizeLimit), KeepSnapshots: m.cfg.SnapRetainCount,
 		KeepEntries: m.opt.KeepEntries, SlowFsync: m.cfg.FsyncWarning,
-		ClusterID: m.dir.Identity.Get().ClusterID, PeerAddr: m.peerAddr, Now: m.now, WallMillis: wallMillis,
+		AutoPromote: m.promotesItself,
+		ClusterID:   m.dir.Identity.Get().ClusterID, PeerAddr: m.peerAddr, Now: m.now, WallMillis: wallMillis,
 		Metrics: m.metrics, Logger: m.log, Fail: m.fail,
 	}, meta, cs, members)
 }
@@ -161,6 +179,14 @@ func restore(snaps *storage.SnapshotStore, meta storage.SnapshotMeta) (*statemac
 	return machine, err
 }
 
+// promotesItself reports whether the leader makes a voter of this learner once
+// it has caught up: it does where the configuration names the member, and leaves
+// it to Promote otherwise.
+func (m *Member) promotesItself(p statemachine.Member) bool {
+	line, ok := m.configured(p.Name)
+	return ok && !line.Observer && !m.opt.AwaitBootstrap
+}
+
 // maxSnapshotBytes is how much log there may be behind a snapshot when the
 // configuration sets no limit: what a start has to read again.
 const maxSnapshotBytes = 1 << 30
@@ -182,16 +208,25 @@ func (m *Member) probeInterval() time.Duration {
 func (m *Member) found(cluster string, members []statemachine.Member, time int64) error {
 	machine := statemachine.New()
 	machine.Found(foundingIndex, foundingTerm, members, time)
+	if err := m.writeState(machine, cluster, time); err != nil {
+		return err
+	}
+	return m.adopt(cluster)
+}
+
+// writeState writes a snapshot of a state that did not come out of the log.
+func (m *Member) writeState(machine *statemachine.Machine, cluster string, time int64) error {
 	cs := &raftpb.ConfState{}
-	for _, p := range members {
+	for _, p := range machine.Members().List {
 		cs.Voters = append(cs.Voters, p.ID)
 	}
 	conf, err := proto.MarshalOptions{Deterministic: true}.Marshal(cs)
 	if err != nil {
 		return err
 	}
+	index, term := machine.Applied()
 	w, err := m.dir.Snapshots.Create(storage.SnapshotMeta{
-		Index: foundingIndex, Term: foundingTerm, ConfState: conf, Time: time, ClusterID: cluster,
+		Index: index, Term: term, ConfState: conf, Zxid: machine.Zxid(), Time: time, ClusterID: cluster,
 	})
 	if err != nil {
 		return err
@@ -208,10 +243,7 @@ func (m *Member) found(cluster string, members []statemachine.Member, time int64
 			return errors.Join(err, w.Abort())
 		}
 	}
-	if err := w.Commit(); err != nil {
-		return err
-	}
-	return m.adopt(cluster)
+	return w.Commit()
 }
 
 // adopt makes the member part of an ensemble, for good: it is the last step of
@@ -223,6 +255,9 @@ func (m *Member) adopt(cluster string) error {
 // findEnsemble founds the ensemble that the configuration describes, or joins
 // it.
 func (m *Member) findEnsemble(ctx context.Context) error {
+	if m.opt.AwaitBootstrap {
+		return m.await(ctx)
+	}
 	if m.cfg.Standalone {
 		self, ok := m.cfg.Self()
 		p := statemachine.Member{Name: m.cfg.MyID, Voter: true}

@@ -2,6 +2,7 @@ package member
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -47,8 +48,20 @@ func (m *Member) openFormation() error {
 // the others, or joins it if it exists without this member.
 func (m *Member) formOrJoin(ctx context.Context) error {
 	m.log.Info("this directory belongs to no ensemble yet: asking the configured servers", "servers", len(m.cfg.Servers))
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	m.work.Go(func() {
+		select {
+		case <-m.settled:
+			cancel(errSettled)
+		case <-ctx.Done():
+		}
+	})
 	out, err := m.former.Load().Run(ctx)
-	if err != nil {
+	switch {
+	case errors.Is(err, errSettled):
+		return nil
+	case err != nil:
 		return err
 	}
 	if out.Founded == nil {
@@ -70,6 +83,10 @@ func (m *Member) formOrJoin(ctx context.Context) error {
 	return m.found(out.Founded.ClusterID.String(), list, out.Founded.FoundedAt)
 }
 
+// errSettled ends a formation whose member was taken into an ensemble that is
+// there.
+var errSettled = errors.New("member: taken into an ensemble")
+
 // wildcard reports whether a server line's host stands for all interfaces.
 func wildcard(host string) bool {
 	addr, err := netip.ParseAddr(host)
@@ -78,6 +95,11 @@ func wildcard(host string) bool {
 
 // joinRetry is how long a member waits before it asks again to be taken in.
 const joinRetry = 500 * time.Millisecond
+
+// joinTries is how often a member that has no data asks to be taken in, while
+// others say that they are of another ensemble, before it looks anew for what
+// there is to join: who told it of the ensemble may have been left behind.
+const joinTries = 20
 
 // join asks the ensemble to take this member in, until it has, and learns who
 // the others are. Asking again is harmless.
@@ -93,12 +115,17 @@ func (m *Member) join(ctx context.Context, cluster formation.ClusterID, via stri
 		switch {
 		case err == nil && reply.Accepted:
 			m.log.Info("joined the ensemble as a learner", "cluster", reply.ClusterID, "via", via)
-			m.former.Load().SetMember(reply.ClusterID)
+			if f := m.former.Load(); f != nil {
+				f.SetMember(reply.ClusterID)
+			}
 			m.hosts = peerMembers(reply.Peers)
 			return m.adopt(reply.ClusterID.String())
 		case err == nil && reply.LeaderAddr != "" && reply.LeaderAddr != via:
 			via = reply.LeaderAddr
 			continue
+		case err == nil && !reply.ClusterID.IsZero() && reply.ClusterID != cluster && next >= joinTries && m.dir.Identity.Get().ClusterID == "":
+			m.log.Warn("the ensemble that was to be joined is not found, and another is: looking again", "sought", cluster, "found", reply.ClusterID)
+			return ErrStartOver
 		case err == nil && reply.Reason != said:
 			said = reply.Reason
 			m.log.Warn("not taken into the ensemble yet; asking again", "asked", via, "reason", said)
@@ -106,6 +133,9 @@ func (m *Member) join(ctx context.Context, cluster formation.ClusterID, via stri
 		select {
 		case <-time.After(joinRetry):
 		case <-ctx.Done():
+			if errors.Is(context.Cause(ctx), errSettled) {
+				return nil
+			}
 			return errStopping
 		}
 		via = m.anotherServer(next)

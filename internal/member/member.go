@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/conclave-dev/conclave/internal/admin"
+	"github.com/conclave-dev/conclave/internal/admin/adminpb"
 	"github.com/conclave-dev/conclave/internal/metrics"
 	"github.com/conclave-dev/conclave/internal/replica"
 	"github.com/conclave-dev/conclave/internal/replica/formation"
@@ -38,6 +39,10 @@ type Options struct {
 	// production. Tests make them small, so that files come and go often.
 	SegmentSize int64
 	KeepEntries uint64
+	// AwaitBootstrap makes a member without data wait to be told which ensemble
+	// it belongs to (Bootstrap, AddLearner), and one with data leave membership
+	// to such orders. The configuration names no server but this one.
+	AwaitBootstrap bool
 }
 
 // Member is one member of an ensemble, running.
@@ -65,6 +70,12 @@ type Member struct {
 	clientListener *server.Listener
 	servers        []func(context.Context) // stop what serves people and monitoring
 
+	// orders is held by whatever decides about the member's standing.
+	orders   sync.Mutex
+	standing atomic.Pointer[standing]
+	settled  chan struct{} // closed when await has an end
+	survey   survey
+
 	traceMask   atomic.Int64
 	leaderSince atomic.Int64 // Unix nanoseconds, 0 if it does not lead
 	leaderless  atomic.Int64 // Unix nanoseconds since when no leader is known
@@ -87,7 +98,11 @@ func wallMillis() int64 { return time.Now().UnixMilli() }
 func Start(opt Options) (*Member, error) {
 	m := &Member{
 		opt: opt, cfg: opt.Config, log: opt.Logger, metrics: metrics.New(), start: time.Now(),
-		failed: make(chan struct{}), stop: make(chan struct{}),
+		failed: make(chan struct{}), stop: make(chan struct{}), settled: make(chan struct{}),
+	}
+	m.stand(adminpb.Membership_MEMBERSHIP_FORMING, "")
+	if opt.AwaitBootstrap {
+		m.stand(adminpb.Membership_MEMBERSHIP_AWAITING, "the member is empty, and waits to be told which ensemble it belongs to (--await-bootstrap): Bootstrap makes a new one of it, AddLearner on a leader takes it in")
 	}
 	if m.opt.FS == nil {
 		m.opt.FS = vfs.OS()
@@ -128,7 +143,19 @@ func (m *Member) open() error {
 		return err
 	}
 	m.dir = dir
+	if id := dir.Identity.Get(); id.MoveAside {
+		if err := dir.MoveAside(); err != nil {
+			return err
+		}
+		m.log.Warn("the member starts clean: its data was moved aside", "data", filepath.Join(m.cfg.DataDir, "conclave"), "suffix", storage.AsideSuffix(id.MemberID))
+	}
 	if err := m.identify(); err != nil {
+		return err
+	}
+	if dir.Identity.Get().ClusterID != "" {
+		m.stand(adminpb.Membership_MEMBERSHIP_MEMBER, "")
+	}
+	if err := m.recoverLost(); err != nil {
 		return err
 	}
 	id := dir.Identity.Get()
@@ -144,7 +171,7 @@ func (m *Member) open() error {
 		MaxUnsent: m.cfg.MaxUnsentBytes, MaxOutstanding: m.cfg.MaxOutstandingPerSession,
 		GlobalOutstanding: m.cfg.GlobalOutstandingLimit,
 		SkipACL:           m.cfg.SkipACL, EnforceQuota: m.cfg.EnforceQuota, ExtendedTypes: m.cfg.ExtendedTypesEnabled,
-		ReconfigEnabled: false, SuperDigest: m.cfg.SuperDigest, DigestAlg: m.cfg.DigestAlg,
+		ReconfigEnabled: m.cfg.ReconfigEnabled, Reconfig: m.reconfig, SuperDigest: m.cfg.SuperDigest, DigestAlg: m.cfg.DigestAlg,
 		ContainerInterval: m.cfg.Container.CheckInterval, ContainerPerMinute: m.cfg.Container.MaxPerMinute,
 		ContainerNeverUsed: m.cfg.Container.MaxNeverUsed, QuorumLease: 3, ElectionTime: m.quorumContact(),
 		Now: m.now, WallMillis: wallMillis, Metrics: m.metrics, Logger: m.log, Words: words,
@@ -210,7 +237,7 @@ func (m *Member) Stop() {
 	if m.clientListener != nil {
 		_ = m.clientListener.Close()
 	}
-	if n := m.node.Load(); n != nil && n.Role().IsLeader && m.Err() == nil {
+	if n := m.node.Load(); n != nil && n.Role().IsLeader && m.Err() == nil && !m.standing.Load().refuses() {
 		m.handOver(ctx, n)
 	}
 	m.server.CloseAll(1<<30, func() {})

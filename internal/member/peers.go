@@ -40,8 +40,10 @@ func (m *Member) openTransport() error {
 		return fmt.Errorf("peer address (the peer port of server.%d): %w", m.cfg.MyID, err)
 	}
 	m.transport = t
-	if err := m.openFormation(); err != nil {
-		return err
+	if !m.opt.AwaitBootstrap {
+		if err := m.openFormation(); err != nil {
+			return err
+		}
 	}
 	t.Start()
 	return nil
@@ -83,9 +85,16 @@ func (p *peers) Snapshot(_ uint64, msg *raftpb.Message, body io.Reader) error {
 
 func (p *peers) Call(_ net.Addr, kind byte, payload []byte) ([]byte, error) {
 	m := (*Member)(p)
+	if st := m.standing.Load(); st.refuses() && (kind == formation.CallFormation || kind == formation.CallJoin) {
+		// Whoever asked would join an ensemble that this member is not part of.
+		return nil, fmt.Errorf("server.%d refuses to serve: %s", m.cfg.MyID, st.reason)
+	}
 	switch kind {
 	case formation.CallFormation:
 		f := m.former.Load()
+		if m.opt.AwaitBootstrap {
+			return nil, fmt.Errorf("server.%d is told which ensemble it belongs to (--await-bootstrap), and founds none with others", m.cfg.MyID)
+		}
 		if f == nil {
 			return nil, errors.New("this member is starting")
 		}
@@ -97,7 +106,7 @@ func (p *peers) Call(_ net.Addr, kind byte, payload []byte) ([]byte, error) {
 		}
 		return m.takeIn(req).Encode(), nil
 	}
-	return nil, fmt.Errorf("call %d is unknown: it may come from a newer conclave-server", kind)
+	return m.handleCall(kind, payload)
 }
 
 func (p *peers) PeerConnected(id uint64) {
@@ -138,6 +147,9 @@ func (m *Member) takeIn(req *formation.JoinRequest) *formation.JoinReply {
 		return reply
 	}
 	line, ok := m.configured(int(req.N))
+	if p, in := n.Members().Get(req.MemberID); in && p.Name == int(req.N) {
+		line, ok = p, true // it was taken in by an order
+	}
 	if !ok {
 		reply.Reason = fmt.Sprintf("server.%d is not in the configuration of server.%d", req.N, m.cfg.MyID)
 		return reply

@@ -4,14 +4,16 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"time"
 
-	"go.etcd.io/raft/v3"
-
 	"github.com/conclave-dev/conclave/internal/admin"
+	"github.com/conclave-dev/conclave/internal/admin/adminpb"
 	"github.com/conclave-dev/conclave/internal/statemachine"
 )
 
@@ -37,20 +39,37 @@ func (s *source) Status() admin.Status {
 	}
 	select {
 	case <-m.failed:
+		if errors.Is(m.failure, ErrStartOver) {
+			break
+		}
 		st.Disk = admin.DiskHealth{Failed: true, Reason: m.failure.Error()}
 	default:
 	}
+	stand := m.standing.Load()
+	st.Membership, st.MembershipReason, st.FormerClusterIDs = stand.state, stand.reason, id.Former
+	if f := m.former.Load(); f != nil && st.Membership == adminpb.Membership_MEMBERSHIP_FORMING {
+		st.MembershipReason = f.Status().Problem
+	}
+	if self, ok := m.configured(m.cfg.MyID); ok && m.transport != nil {
+		st.PeerAddress = net.JoinHostPort(self.Host, strconv.Itoa(self.PeerPort))
+		st.ClientAddress = net.JoinHostPort(cmp.Or(self.ClientHost, self.Host), strconv.Itoa(self.ClientPort))
+	}
 	n := m.node.Load()
 	if n == nil {
-		st.NotServingReason = "this member does not belong to an ensemble yet"
+		st.NotServingReason = cmp.Or(st.MembershipReason, "this member does not belong to an ensemble yet")
 		return st
 	}
 	role := n.Role()
 	st.Term, st.LeaderID = role.Term, role.Leader
 	st.AppliedIndex, st.CommittedIndex = n.Applied(), max(n.Committed(), n.Applied())
 	st.CaughtUp = n.CaughtUp()
-	at, known := n.Contact()
-	st.HasQuorum = known && m.now()-at < m.quorumContact()
+	st.HasQuorum = m.hasQuorum()
+	if at, known := n.Contact(); !st.HasQuorum {
+		st.NoQuorumSince = m.start
+		if known {
+			st.NoQuorumSince = time.Now().Add(at - m.now())
+		}
+	}
 	m.server.View(func(sm *statemachine.Machine) {
 		st.Zxid = sm.Zxid()
 		st.Nodes, st.Ephemerals, st.DataBytes = sm.Tree().NodeCount(), sm.Tree().EphemeralCount(), sm.Tree().DataSize()
@@ -81,6 +100,8 @@ func (s *source) Status() admin.Status {
 		st.LeaderSince = time.Unix(0, since)
 	}
 	switch {
+	case stand.refuses():
+		st.NotServingReason = stand.reason
 	case !st.HasQuorum:
 		st.NotServingReason = "no contact with a leader that has a quorum"
 	case st.Disk.Failed:
@@ -95,19 +116,25 @@ func (s *source) Status() admin.Status {
 // to call itself serving: an election takes longer than one timeout.
 func (m *Member) quorumContact() time.Duration { return 3 * m.cfg.Election }
 
+// hasQuorum reports whether the member takes part and has lately had contact
+// with a leader that has a quorum.
+func (m *Member) hasQuorum() bool {
+	n := m.node.Load()
+	if n == nil || m.standing.Load().refuses() {
+		return false
+	}
+	at, known := n.Contact()
+	return known && m.now()-at < m.quorumContact()
+}
+
 func (s *source) Peers() []admin.Peer {
 	m := (*Member)(s)
 	n := m.node.Load()
 	if n == nil {
 		return nil
 	}
-	var progress map[uint64]raftProgress
 	last := n.Committed()
-	if n.Role().IsLeader {
-		if st, err := n.Status(); err == nil {
-			progress = progressOf(st)
-		}
-	}
+	progress := n.Progress()
 	var out []admin.Peer
 	for _, p := range n.Members().List {
 		peer := admin.Peer{
@@ -115,26 +142,13 @@ func (s *source) Peers() []admin.Peer {
 			Host: p.Host, PeerPort: p.PeerPort, ElectionPort: p.ElectionPort, ClientHost: p.ClientHost, ClientPort: p.ClientPort,
 		}
 		if pr, ok := progress[p.ID]; ok {
-			peer.Match = pr.match
-			peer.Connected = pr.active || peer.Self
-			peer.Synced = peer.Connected && pr.match+syncedLag >= last
+			peer.Match = pr.Match
+			peer.Connected = pr.Active
+			peer.Synced = peer.Connected && pr.Match+syncedLag >= last
 		}
 		out = append(out, peer)
 	}
 	slices.SortStableFunc(out, func(a, b admin.Peer) int { return cmp.Compare(a.Name, b.Name) })
-	return out
-}
-
-type raftProgress struct {
-	match  uint64
-	active bool
-}
-
-func progressOf(st raft.Status) map[uint64]raftProgress {
-	out := make(map[uint64]raftProgress, len(st.Progress))
-	for id, pr := range st.Progress {
-		out[id] = raftProgress{match: pr.Match, active: pr.RecentActive}
-	}
 	return out
 }
 
@@ -253,16 +267,22 @@ func (s *source) ResetConnectionStats()   { (*Member)(s).server.ResetStats() }
 func (s *source) TraceMask() int64        { return (*Member)(s).traceMask.Load() }
 func (s *source) SetTraceMask(mask int64) { (*Member)(s).traceMask.Store(mask) }
 
-var errNoEnsemble = errors.New("this member does not belong to an ensemble yet")
+var errNoEnsemble = fmt.Errorf("%w: this member does not belong to an ensemble yet", admin.ErrUnavailable)
 
 func (s *source) TransferLeadership(ctx context.Context, target uint64) (uint64, error) {
 	m := (*Member)(s)
-	n := m.node.Load()
-	if n == nil {
-		return 0, errNoEnsemble
+	if n := m.node.Load(); n != nil && target != 0 && !n.Role().IsLeader && n.Role().Leader == target {
+		return target, nil // done already
+	}
+	n, err := m.leading()
+	if err != nil {
+		return 0, err
+	}
+	if p, ok := n.Members().Get(target); target != 0 && (!ok || !p.Voter || target == m.dir.Identity.Get().MemberID) {
+		return 0, fmt.Errorf("%w: %x", admin.ErrNoSuchVoter, target)
 	}
 	if err := n.TransferLeadership(target); err != nil {
-		return 0, err
+		return 0, m.changeError(n, err)
 	}
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()

@@ -106,15 +106,12 @@ func (n *Node) applyConfChange(e *raftpb.Entry) (more bool, err error) {
 		n.conf = confChange{index: e.GetIndex(), cc: cc}
 		return true, nil
 	}
-	cc := n.conf.cc
 	n.confState = n.conf.state
 	n.conf = confChange{}
 	n.confIndex.Store(e.GetIndex())
-	list := n.members
-	if len(cc.GetContext()) > 0 {
-		if list, err = statemachine.DecodeMembers(cc.GetContext()); err != nil {
-			return false, fmt.Errorf("replica: entry %d: %w", e.GetIndex(), err)
-		}
+	list, err := MembersIn(e, n.members)
+	if err != nil {
+		return false, err
 	}
 	n.cfg.App.ApplyMembers(e.GetIndex(), e.GetTerm(), list)
 	n.applied.Store(e.GetIndex())
@@ -122,8 +119,26 @@ func (n *Node) applyConfChange(e *raftpb.Entry) (more bool, err error) {
 	return false, nil
 }
 
+// MembersIn returns the membership after a configuration change; before is that
+// before it.
+func MembersIn(e *raftpb.Entry, before []statemachine.Member) ([]statemachine.Member, error) {
+	var cc raftpb.ConfChangeV2
+	if err := proto.Unmarshal(e.GetData(), &cc); err != nil {
+		return nil, fmt.Errorf("replica: entry %d is an unreadable configuration change: %w", e.GetIndex(), err)
+	}
+	if len(cc.GetContext()) == 0 {
+		return before, nil
+	}
+	list, err := statemachine.DecodeMembers(cc.GetContext())
+	if err != nil {
+		return nil, fmt.Errorf("replica: entry %d: %w", e.GetIndex(), err)
+	}
+	return list, nil
+}
+
 func (n *Node) adoptMembers(members statemachine.Members) {
 	n.members = members.List
+	n.joint.Store(len(n.confState.GetVotersOutgoing()) > 0)
 	n.memberSet.Store(&members)
 	n.mu.Lock()
 	close(n.membersCh)

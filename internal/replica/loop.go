@@ -70,6 +70,9 @@ func (n *Node) passTime(now time.Duration) {
 		if now-n.lastTick >= n.cfg.Tick {
 			n.lastTick = now
 		}
+		if n.role.IsLeader {
+			n.noteActive(now)
+		}
 		n.rn.Tick()
 		if n.ticks++; n.role.IsLeader && n.ticks%promoteTicks == 0 {
 			n.promote()
@@ -257,6 +260,10 @@ func (n *Node) noteRole(rd raft.Ready) {
 		n.probe(n.cfg.Now())
 	}
 	n.pacer.forget()
+	if role.IsLeader && (!n.role.IsLeader || role.Term != n.role.Term) {
+		clear(n.activeAt)
+		n.activeSince = n.cfg.Now()
+	}
 	n.role = role
 	n.term.Store(role.Term)
 	n.lead.Store(role.Leader)

@@ -85,6 +85,11 @@ type Config struct {
 	// warning.
 	SlowFsync time.Duration
 
+	// AutoPromote says which learners the leader makes voters by itself once they
+	// have caught up; nil for all that are no observers. The others wait for
+	// Promote.
+	AutoPromote func(statemachine.Member) bool
+
 	ClusterID string
 	// PeerAddr returns where the transport reaches a member.
 	PeerAddr func(statemachine.Member) string
@@ -127,6 +132,7 @@ type Node struct {
 	work   sync.WaitGroup
 	stop   chan struct{}
 	failed sync.Once
+	ended  atomic.Bool
 
 	// Owned by the loop.
 	given       int // batches of the outbox given out since the last rewind
@@ -142,6 +148,10 @@ type Node struct {
 	held        heldOps
 	wakeAt      time.Duration // the loop wants a turn then, 0 for none of its own
 	timer       *time.Timer   // for wakeAt
+	// activeAt is when, since this member leads, others were last known to have
+	// answered; activeSince is since when it leads.
+	activeAt    map[uint64]time.Duration
+	activeSince time.Duration
 	spareMsgs   []*raftpb.Message
 	outgoing    []*raftpb.Message // to peers, of the present turn
 
@@ -171,6 +181,7 @@ type Node struct {
 	confIndex atomic.Uint64                        // of the last change of the membership applied
 	newest    atomic.Pointer[storage.SnapshotMeta] // snapshot on disk
 	memberSet atomic.Pointer[statemachine.Members]
+	joint     atomic.Bool // a change of the membership is half applied
 }
 
 // inbox is what others leave for the loop.
@@ -217,8 +228,9 @@ func NewNode(cfg Config, meta storage.SnapshotMeta, confState *raftpb.ConfState,
 	n := &Node{
 		cfg: cfg, wake: make(chan struct{}, 1), prepare: make(chan struct{}, 1), stop: make(chan struct{}),
 		membersCh: make(chan struct{}),
-		confState: confState, members: members.List,
+		confState: confState, members: members.List, activeAt: make(map[uint64]time.Duration),
 	}
+	n.joint.Store(len(confState.GetVotersOutgoing()) > 0)
 	if n.cfg.KeepEntries == 0 {
 		n.cfg.KeepEntries = defaultKeepEntries
 	}
@@ -276,8 +288,11 @@ func (n *Node) Start() {
 }
 
 // Stop ends the member's goroutines and waits for them. What is being written
-// is finished.
+// is finished. A second call does nothing.
 func (n *Node) Stop() {
+	if !n.ended.CompareAndSwap(false, true) {
+		return
+	}
 	close(n.stop)
 	n.mu.Lock()
 	n.stopped = true
@@ -285,7 +300,9 @@ func (n *Node) Stop() {
 		n.turned.Wait()
 	}
 	n.mu.Unlock()
-	n.timer.Stop() // a last call of it finds the member stopped
+	if n.timer != nil { // it was started
+		n.timer.Stop() // a last call of it finds the member stopped
+	}
 	n.logs.close()
 	n.apply.close()
 	n.work.Wait()

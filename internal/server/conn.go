@@ -62,6 +62,8 @@ type Conn struct {
 	// write: a client that was cut off at once would take the session back, and
 	// two handles on one session would fight over it.
 	moved bool
+	// reconfiguring: a reconfig is in the queue, the last in it.
+	reconfiguring bool
 	// reported is the lastHeard that the leader was told of. What the reader
 	// stores may be older than the latest look at it, so times don't tell
 	// whether it is news.

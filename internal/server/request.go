@@ -44,6 +44,9 @@ func (s *Server) ready(c *Conn) bool {
 	case phaseHello:
 		return true
 	case phaseAttached:
+		if c.reconfiguring {
+			return false
+		}
 		n := c.queue.len()
 		if n > 0 && (s.opt.GlobalOutstanding > 0 && s.outstanding.Load() >= int64(s.opt.GlobalOutstanding) || s.held.Load() >= maxHeld) {
 			return false
@@ -90,6 +93,9 @@ func (s *Server) one(c *Conn, frame []byte, now time.Duration) {
 	switch {
 	case op == jute.OpReconfig && !s.opt.ReconfigEnabled:
 		p.fail = jute.ErrReconfigDisabled
+	case op == jute.OpReconfig:
+		s.reconfig(c, p, body)
+		return
 	case op == jute.OpDeleteContainer:
 		// The leader's own. It names a path without looking at any ACL.
 		p.fail = jute.ErrBadArguments
@@ -171,6 +177,9 @@ func (s *Server) advance(c *Conn) {
 	for c.queue.len() > 0 && c.phase == phaseAttached {
 		p := c.queue.front()
 		if p.write {
+			if p.op == jute.OpReconfig {
+				s.beginReconfig(c)
+			}
 			break
 		}
 		s.answer(c, p, p.body)

@@ -39,6 +39,8 @@ type Options struct {
 	ExtendedTypes          bool
 	ReconfigEnabled        bool
 	SuperDigest, DigestAlg string
+	// Reconfig serves reconfig; needed if ReconfigEnabled.
+	Reconfig Reconfigure
 
 	ContainerInterval  time.Duration // how often the leader looks for nodes to reap
 	ContainerPerMinute int

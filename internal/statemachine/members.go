@@ -1,6 +1,7 @@
 package statemachine
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -77,12 +78,14 @@ func (ms Members) Get(id uint64) (Member, bool) {
 }
 
 // Config renders the membership in ZooKeeper's format, as /zookeeper/config
-// shows it. An ensemble of one that was started without server lines shows
-// nothing, as a standalone ZooKeeper does.
+// shows it. A learner that is to become a voter is shown when it is one: until
+// then it can't be counted on, and ZooKeeper shows no such members either. An
+// ensemble of one that was started without server lines shows nothing, as a
+// standalone ZooKeeper does.
 func (ms Members) Config() []byte {
 	var out []byte
-	for i, p := range ms.List {
-		if p.PeerPort == 0 || ms.replaced(i) {
+	for _, p := range ms.List {
+		if p.PeerPort == 0 || !p.Voter && !p.Observer {
 			continue
 		}
 		out = append(out, p.String()...)
@@ -92,13 +95,6 @@ func (ms Members) Config() []byte {
 		return []byte{}
 	}
 	return fmt.Appendf(out, "version=%x", ms.Version)
-}
-
-// replaced reports whether another entry stands for the name of entry i: while
-// a replacement catches up, the seat that it will take over is shown.
-func (ms Members) replaced(i int) bool {
-	p := ms.List[i]
-	return !p.Voter && slices.ContainsFunc(ms.List, func(o Member) bool { return o.Name == p.Name && o.Voter })
 }
 
 // EncodeMembers encodes a membership list: the context of a configuration
@@ -156,9 +152,15 @@ func (m *Machine) Found(index, term uint64, list []Member, time int64) {
 }
 
 // ApplyMembers applies a configuration change: list is the whole membership
-// after it. It takes a zxid, which becomes the configuration's version.
+// after it. It takes a zxid, which becomes the configuration's version; but for
+// the second half of a change that raft takes in two steps, which changes
+// nothing but the index.
 func (m *Machine) ApplyMembers(index, term uint64, list []Member, sink Sink) {
 	m.applied, m.term = index, term
+	if slices.Equal(sorted(list), m.members.List) {
+		m.members.Index = index
+		return
+	}
 	zxid := m.nextZxid()
 	m.setMembers(index, zxid, list)
 	id := m.tree.Find(ConfigPath)
@@ -172,16 +174,7 @@ func (m *Machine) ApplyMembers(index, term uint64, list []Member, sink Sink) {
 func (m *Machine) Skip(index, term uint64) { m.applied, m.term = index, term }
 
 func (m *Machine) setMembers(index uint64, version int64, list []Member) {
-	list = slices.Clone(list)
-	slices.SortFunc(list, func(a, b Member) int {
-		if a.Name != b.Name {
-			return a.Name - b.Name
-		}
-		if a.ID < b.ID {
-			return -1
-		}
-		return 1
-	})
+	list = sorted(list)
 	m.members = Members{Version: version, Index: index, List: list}
 	data := m.members.Config()
 	id := m.tree.Find(ConfigPath)
@@ -193,4 +186,10 @@ func (m *Machine) setMembers(index uint64, version int64, list []Member) {
 		return
 	}
 	m.tree.SetData(id, data, version, m.now)
+}
+
+func sorted(list []Member) []Member {
+	return slices.SortedFunc(slices.Values(list), func(a, b Member) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
+	})
 }

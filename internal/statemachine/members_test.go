@@ -33,7 +33,8 @@ func TestMembership(t *testing.T) {
 		t.Errorf("%+v", ms)
 	}
 
-	// A replacement of member 2 catches up: the seat that it will have is shown.
+	// A replacement of member 2 catches up: the seat that it will have is shown,
+	// and once, though the replacement is to vote as well.
 	learner := threeMembers[2]
 	learner.ID, learner.Voter, learner.Host = 44, false, "elsewhere"
 	var r recorder
@@ -56,10 +57,15 @@ func TestMembership(t *testing.T) {
 	if _, ok := b.Members().Get(99); ok {
 		t.Error("member 99 is found")
 	}
+	// The second half of a change in two steps moves the index, and nothing else.
+	b.ApplyMembers(7, 3, append(slices.Clone(threeMembers), learner), &r)
+	if ms := b.Members(); ms.Index != 7 || ms.Version != 3<<32|1 || b.Zxid() != 3<<32|1 || len(r.events) != 1 {
+		t.Errorf("%+v, %d events", ms, len(r.events))
+	}
 	// In its place; and nobody's list is kept or changed.
 	mine := []Member{learner, threeMembers[1]}
 	mine[0].Voter = true
-	b.ApplyMembers(7, 3, mine, &r)
+	b.ApplyMembers(8, 3, mine, &r)
 	mine[1].Host = "changed by its owner"
 	if got := b.data(ConfigPath); got != "server.1=zk-0.zk:2888:3888:participant;0.0.0.0:2181\nserver.2=elsewhere:2888:3888:participant\nversion=300000002" {
 		t.Errorf("%s shows\n%s", ConfigPath, got)

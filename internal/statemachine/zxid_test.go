@@ -68,7 +68,7 @@ func TestWhatTakesAZxid(t *testing.T) {
 		t.Errorf("applied %d of term %d", index, term)
 	}
 	b.index += 2
-	b.ApplyMembers(b.index+1, b.term, nil, &b.said)
+	b.ApplyMembers(b.index+1, b.term, threeMembers, &b.said)
 	if b.Zxid() != before+1 {
 		t.Errorf("a change of the membership takes %d", b.Zxid()-before)
 	}

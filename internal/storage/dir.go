@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -119,21 +120,25 @@ func (d *Dir) OpenLog(opt Options) (*Log, Recovered, error) {
 	return l, rec, nil
 }
 
-// Erase deletes identity, log and snapshots, for a member that is to start
-// clean. The log must be closed. The identity, which is marked Removed first,
-// goes last: if the process dies in between, the next one finds a member that
-// must not serve, and erases again.
-func (d *Dir) Erase() error {
-	if err := d.erase(); err != nil {
-		return fmt.Errorf("erase %s and %s: %w", d.dataDir, d.logDir, err)
+// AsideSuffix ends the names of what MoveAside has moved, where it lay.
+func AsideSuffix(member uint64) string { return fmt.Sprintf(".aside-%016x", member) }
+
+// MoveAside takes identity, log and snapshots out of the way, for a member that
+// is to start clean: each file gets a suffix that names the member whose it was.
+// The log must be closed. The identity, which is marked first, goes last: if the
+// process dies in between, the next one finds the mark and goes on.
+func (d *Dir) MoveAside() error {
+	if err := d.moveAside(); err != nil {
+		return fmt.Errorf("move the data in %s and %s aside: %w", d.dataDir, d.logDir, err)
 	}
 	return nil
 }
 
-func (d *Dir) erase() error {
-	if err := d.Identity.Update(func(id *Identity) { id.Removed = true }); err != nil {
+func (d *Dir) moveAside() error {
+	if err := d.Identity.Update(func(id *Identity) { id.MoveAside = true }); err != nil {
 		return err
 	}
+	suffix := AsideSuffix(d.Identity.Get().MemberID)
 	segments, err := d.segments()
 	if err != nil {
 		return err
@@ -147,7 +152,8 @@ func (d *Dir) erase() error {
 		names []string
 	}{{d.logDir, segments}, {d.Snapshots.dir, snapshots}, {d.dataDir, []string{identityName}}} {
 		for _, name := range step.names {
-			if err := d.fs.Remove(path.Join(step.dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			name = path.Join(step.dir, name)
+			if err := d.fs.Rename(name, name+suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
 		}
@@ -168,4 +174,21 @@ func (d *Dir) Close() error {
 	}
 	d.locks = nil
 	return errors.Join(errs...)
+}
+
+// AppendLine adds a line to a file beside the identity, durably. A line that is
+// there already is not added again: what was cut short may be repeated. It is
+// for rare notes that people read.
+func (d *Dir) AppendLine(name string, line []byte) error {
+	file := path.Join(d.dataDir, name)
+	old, err := readFile(d.fs, file)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for have := range bytes.Lines(old) {
+		if bytes.Equal(bytes.TrimSuffix(have, []byte("\n")), line) {
+			return nil
+		}
+	}
+	return writeFileAtomic(d.fs, d.dataDir, file, append(append(old, line...), '\n'))
 }

@@ -37,8 +37,10 @@ func TestDirIsLocked(t *testing.T) {
 
 func TestDirIsEmptyUntilItBelongsToAnEnsemble(t *testing.T) {
 	for name, fill := range map[string]func(*Dir){
-		"boot":     func(d *Dir) { check(t, d.Identity.Update(func(id *Identity) { id.Boot++ })) },
-		"cluster":  func(d *Dir) { check(t, d.Identity.Update(func(id *Identity) { id.ClusterID = "c" })) },
+		"boot": func(d *Dir) { check(t, d.Identity.Update(func(id *Identity) { id.Boot++ })) },
+		"cluster": func(d *Dir) {
+			check(t, d.Identity.Update(func(id *Identity) { id.ClusterID, id.MemberID = "c", 0xabc }))
+		},
 		"snapshot": func(d *Dir) { writeSnapshot(t, d.Snapshots, testMeta(1), nil) },
 		"log": func(d *Dir) {
 			l, _, err := d.OpenLog(small)
@@ -96,9 +98,10 @@ func TestDirKnowsItsLog(t *testing.T) {
 	}
 }
 
-// TestEraseIsDoneOrFoundUndone interrupts Erase at every operation: the next
-// process finds an empty directory, or a member that is marked removed.
-func TestEraseIsDoneOrFoundUndone(t *testing.T) {
+// TestMoveAsideIsDoneOrFoundUndone interrupts MoveAside at every operation: the
+// next process finds an empty directory, or one that is marked; and then all
+// the data is there, under other names.
+func TestMoveAsideIsDoneOrFoundUndone(t *testing.T) {
 	for k := 1; ; k++ {
 		done := false
 		for seed := range uint64(12) {
@@ -110,25 +113,40 @@ func TestEraseIsDoneOrFoundUndone(t *testing.T) {
 				return syscall.EIO
 			})
 			d := openDir(t, fs, "data", "log")
-			check(t, d.Identity.Update(func(id *Identity) { id.ClusterID = "c" }))
+			check(t, d.Identity.Update(func(id *Identity) { id.ClusterID, id.MemberID = "c", 0xabc }))
 			l, _, err := d.OpenLog(small)
 			check(t, err)
 			check(t, l.Close())
 			writeSnapshot(t, d.Snapshots, testMeta(1), nil)
 			fuse = k
-			err = d.Erase()
+			err = d.MoveAside()
 			if done = err == nil; done && !d.Empty() {
-				t.Fatal("an erased directory is not empty")
+				t.Fatal("a directory whose data was moved aside is not empty")
 			}
 			fuse = 1 << 30
 			fs.Crash(newRand(seed))
 			d = openDir(t, fs, "data", "log")
 			id := d.Identity.Get()
 			untouched := id.ClusterID == "c" && d.hadLog && d.hadSnapshots
-			if !d.Empty() && (done || !id.Removed && !untouched) {
+			if !d.Empty() && (done || !id.MoveAside && !untouched) {
 				t.Fatalf("operation %d, seed %d: after %v, found %+v, log %v, snapshots %v", k, seed, err, id, d.hadLog, d.hadSnapshots)
 			}
-			check(t, d.Erase())
+			if id.MoveAside || untouched {
+				check(t, d.MoveAside())
+			}
+			for dir, want := range map[string]int{"data/conclave": 1, "data/conclave/snap": 1, "log/conclave/log": 1} {
+				names, err := fs.List(dir)
+				check(t, err)
+				got := 0
+				for _, name := range names {
+					if strings.HasSuffix(name, AsideSuffix(0xabc)) {
+						got++
+					}
+				}
+				if got < want {
+					t.Fatalf("operation %d, seed %d: %s has %v", k, seed, dir, names)
+				}
+			}
 			if _, rec, err := d.OpenLog(small); err != nil || !rec.Created {
 				t.Fatalf("then OpenLog = %+v, %v", rec, err)
 			}
@@ -172,4 +190,19 @@ func TestDirOnTheRealDisk(t *testing.T) {
 	}
 	check(t, l.Close())
 	check(t, d.Close())
+}
+
+// A note that is made again after a crash stands there once.
+func TestAppendLine(t *testing.T) {
+	fs := vfs.NewMem(nil)
+	d := openDir(t, fs, "data", "")
+	for _, line := range []string{"one", "two", "one", "two", "on"} {
+		check(t, d.AppendLine("notes", []byte(line)))
+	}
+	fs.Crash(newRand(1))
+	got, err := readFile(fs, "data/conclave/notes")
+	check(t, err)
+	if string(got) != "one\ntwo\non\n" {
+		t.Errorf("%q", got)
+	}
 }

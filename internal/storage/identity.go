@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -44,10 +45,30 @@ type Identity struct {
 	// Removed says that the ensemble has removed the member: it must not
 	// serve nor vote under this identity again.
 	Removed bool
+	// SupersededBy is the ensemble that goes on in the place of ClusterID, since
+	// that lost its majority; empty if there is none. A member that has one must
+	// not serve nor vote.
+	SupersededBy string
+	// Refusal says in a sentence what is meant by Removed or SupersededBy.
+	Refusal string
+	// MoveAside says that everything is to be moved aside at the next start,
+	// so that the member begins anew.
+	MoveAside bool
+	// Hosts is the membership that a member was told when it was taken in, and
+	// HostsIndex its log index: until it has a snapshot, it knows the others
+	// from there. The caller's encoding.
+	Hosts      []byte
+	HostsIndex uint64
+	// Former are the ensembles of which this one is the recovery, oldest first.
+	Former []string
+	// Recovery is a recovery from a lost majority that was decided upon and is
+	// to be carried out at the next start; the caller's encoding.
+	Recovery []byte
 }
 
 func (id Identity) clone() Identity {
-	id.Formation = bytes.Clone(id.Formation)
+	id.Formation, id.Hosts, id.Recovery = bytes.Clone(id.Formation), bytes.Clone(id.Hosts), bytes.Clone(id.Recovery)
+	id.Former = slices.Clone(id.Former)
 	return id
 }
 
@@ -70,6 +91,14 @@ type identityJSON struct {
 	LogID     hexID  `json:"logID,omitempty"`
 	Formation []byte `json:"formation,omitempty"`
 	Removed   bool   `json:"removed,omitempty"`
+
+	SupersededBy string   `json:"supersededBy,omitempty"`
+	Refusal      string   `json:"refusal,omitempty"`
+	MoveAside    bool     `json:"moveAside,omitempty"`
+	Hosts        []byte   `json:"hosts,omitempty"`
+	HostsIndex   uint64   `json:"hostsIndex,omitempty"`
+	Former       []string `json:"formerClusterIDs,omitempty"`
+	Recovery     []byte   `json:"recovery,omitempty"`
 }
 
 type hexID uint64
@@ -86,6 +115,8 @@ func encodeIdentity(id Identity) ([]byte, error) {
 	raw, err := json.Marshal(identityJSON{
 		Version: identityVersion, ClusterID: id.ClusterID, MemberID: hexID(id.MemberID), Name: id.Name, Boot: id.Boot,
 		LogID: hexID(id.LogID), Formation: id.Formation, Removed: id.Removed,
+		SupersededBy: id.SupersededBy, Refusal: id.Refusal, MoveAside: id.MoveAside, Hosts: id.Hosts, HostsIndex: id.HostsIndex,
+		Former: id.Former, Recovery: id.Recovery,
 	})
 	if err != nil {
 		return nil, err
@@ -123,8 +154,11 @@ func decodeIdentity(b []byte) (Identity, error) {
 	if j.Version != identityVersion {
 		return Identity{}, fmt.Errorf("it has version %d of the format, this program reads version %d", j.Version, identityVersion)
 	}
-	id := Identity{ClusterID: j.ClusterID, MemberID: uint64(j.MemberID), Name: j.Name, Boot: j.Boot, LogID: uint64(j.LogID), Formation: j.Formation, Removed: j.Removed}
-	return id, nil
+	return Identity{
+		ClusterID: j.ClusterID, MemberID: uint64(j.MemberID), Name: j.Name, Boot: j.Boot, LogID: uint64(j.LogID), Formation: j.Formation, Removed: j.Removed,
+		SupersededBy: j.SupersededBy, Refusal: j.Refusal, MoveAside: j.MoveAside, Hosts: j.Hosts, HostsIndex: j.HostsIndex,
+		Former: j.Former, Recovery: j.Recovery,
+	}, nil
 }
 
 // IdentityFile keeps an Identity in a file.

@@ -12,7 +12,8 @@ import (
 
 var testIdentity = Identity{
 	ClusterID: "00ff", MemberID: 0xfedcba9876543210, Name: 3, Boot: 7, LogID: 5, Removed: true,
-	Formation: []byte{1, 0, 255},
+	Formation: []byte{1, 0, 255}, SupersededBy: "00fe", Refusal: "it was removed", MoveAside: true,
+	Hosts: []byte{2, 0}, HostsIndex: 9, Former: []string{"aa", "bb"}, Recovery: []byte{3},
 }
 
 func openIdentity(t *testing.T, fs vfs.FS) *IdentityFile {

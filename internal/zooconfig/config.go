@@ -112,6 +112,9 @@ type Config struct {
 	// Standalone is true for an ensemble of one that needs no peers: no voter
 	// or one, and standaloneEnabled not turned off.
 	Standalone bool
+	// StandaloneEnabled is what decides about that; with it, clients can't
+	// reconfigure an ensemble to less than two voters.
+	StandaloneEnabled bool
 	// PeerAddress is host:port where the other members reach this one, to be
 	// listened on; empty if Standalone.
 	PeerAddress string

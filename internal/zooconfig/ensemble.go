@@ -95,8 +95,8 @@ func versionOfName(file string) string {
 
 func (r *report) addServer(d *draft, byID map[int]entry, number string, e entry) {
 	id, err := strconv.Atoi(number)
-	if err != nil || id < 0 || id > maxServerID {
-		r.fail(e.at, "%s=%s: %q is no number of a server; allowed: 1 to %d", e.key, e.value, number, maxServerID)
+	if err != nil || id < 0 || id > MaxServerID {
+		r.fail(e.at, "%s=%s: %q is no number of a server; allowed: 1 to %d", e.key, e.value, number, MaxServerID)
 		return
 	}
 	if other, ok := byID[id]; ok {
@@ -183,8 +183,8 @@ func (r *report) readMyID(d *draft, env Env) (id int, found bool) {
 	}
 	line, _ := cutLine(text)
 	id, err = strconv.Atoi(strings.TrimSpace(string(line)))
-	if err != nil || id < 0 || id > maxServerID {
-		r.fail(r.top(), "%s says %.40q, which is no number of a server; allowed: 1 to %d, alone on the first line", file, line, maxServerID)
+	if err != nil || id < 0 || id > MaxServerID {
+		r.fail(r.top(), "%s says %.40q, which is no number of a server; allowed: 1 to %d, alone on the first line", file, line, MaxServerID)
 		return 0, false
 	}
 	if _, ok := d.member(id); !ok && !d.Standalone {

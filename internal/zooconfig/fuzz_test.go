@@ -94,7 +94,7 @@ func broken(c *Config) string {
 		return "a bound"
 	case !c.FourLetterWordAllowed("srvr"):
 		return "srvr is not allowed"
-	case c.MyID < 0 || c.MyID > maxServerID:
+	case c.MyID < 0 || c.MyID > MaxServerID:
 		return "number"
 	case c.Standalone == (c.PeerAddress != ""):
 		return "peer address"

@@ -79,6 +79,7 @@ func FromFlags(dataDir, listen string, env Env) (*Config, []string, error) {
 }
 
 func (r *report) result(d *draft) (*Config, []string, error) {
+	d.StandaloneEnabled = d.standaloneEnabled
 	var warnings []string
 	for _, w := range r.sorted(r.warnings) {
 		warnings = append(warnings, w.Error())

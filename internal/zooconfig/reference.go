@@ -53,7 +53,7 @@ func Keys() []Key {
 		keys = append(keys, k)
 	}
 	keys = slices.Insert(keys, slices.IndexFunc(keys, func(k Key) bool { return k.Name == "dynamicConfigFile" }),
-		Key{Name: "server.N", Type: "server", Allowed: fmt.Sprintf("N 1 to %d; %s", maxServerID, serverForm), Status: Used,
+		Key{Name: "server.N", Type: "server", Allowed: fmt.Sprintf("N 1 to %d; %s", MaxServerID, serverForm), Status: Used,
 			Doc: "A member of the ensemble. Which one this server is stands in the file myid in dataDir. Of several addresses (separated by |) the first is used."},
 		Key{Name: "version", Type: "number", Allowed: "a hexadecimal number", Default: "0", Status: Used,
 			Doc: "Version of the list of servers."})

@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// maxServerID is the largest number of a server. ZooKeeper puts it into one
+// MaxServerID is the largest number of a server. ZooKeeper puts it into one
 // byte of its session ids and documents 1 to 255; 0 works there as well.
-const maxServerID = 255
+const MaxServerID = 255
 
 // Server is one server line: server.ID=host:peer:election[:role][;client].
 type Server struct {
@@ -225,4 +225,14 @@ func listenHost(host string) string {
 		return ""
 	}
 	return host
+}
+
+// ParseServer reads what stands behind "server.N=". Of several addresses the
+// first is taken.
+func ParseServer(id int, line string) (Server, error) {
+	if id < 0 || id > MaxServerID {
+		return Server{}, fmt.Errorf("%d is no number of a server; allowed: 0 to %d", id, MaxServerID)
+	}
+	s, _, err := parseServer(id, line)
+	return s, err
 }

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/conclave-dev/conclave/test/conformance/ensemble"
 )
 
 // classpath is where Debian's packages put the clients; each jar's manifest
@@ -87,4 +89,26 @@ func TestCurator(t *testing.T) {
 func TestFaultJava(t *testing.T) {
 	p := javaProgram(t, 5*time.Minute, 1, "FaultTests")
 	p.run(t, faultyEnsemble(t))
+}
+
+// TestReconfigJava is Java's client and Curator while clients change who belongs
+// to the ensemble. It has one of its own, since that is not the same afterwards.
+func TestReconfigJava(t *testing.T) {
+	e, err := ensemble.New(target, "reconfigEnabled=true")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the members' last lines:\n%s", e.LogTails(20))
+		}
+		if err := e.Close(t.Failed() && os.Getenv("CONFORMANCE_KEEP") != ""); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := e.StartAll(); err != nil {
+		t.Fatal(err)
+	}
+	p := javaProgram(t, 4*time.Minute, 1, "ReconfigTests")
+	p.run(t, e)
 }

@@ -16,6 +16,16 @@ const callSlack = maxReason + 64
 // as the connection stands. The errors: *CallError from the other side's
 // handler, *RefusedError from its transport, else the connection's.
 func (t *Transport) Call(ctx context.Context, addr string, kind byte, payload []byte) ([]byte, error) {
+	return t.callAs(ctx, t.self(), addr, kind, payload)
+}
+
+// Ask is Call without saying which cluster this process belongs to: members of
+// another answer too.
+func (t *Transport) Ask(ctx context.Context, addr string, kind byte, payload []byte) ([]byte, error) {
+	return t.callAs(ctx, identity{}, addr, kind, payload)
+}
+
+func (t *Transport) callAs(ctx context.Context, self identity, addr string, kind byte, payload []byte) ([]byte, error) {
 	if len(payload) > t.opts.MaxCall {
 		return nil, fmt.Errorf("transport: a call of %d bytes, the bound is %d", len(payload), t.opts.MaxCall)
 	}
@@ -27,7 +37,7 @@ func (t *Transport) Call(ctx context.Context, addr string, kind byte, payload []
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(t.ctx, cancel)()
-	reply, err := t.call(ctx, addr, kind, payload)
+	reply, err := t.call(ctx, self, addr, kind, payload)
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 		if t.ctx.Err() != nil {
@@ -37,8 +47,7 @@ func (t *Transport) Call(ctx context.Context, addr string, kind byte, payload []
 	return reply, err
 }
 
-func (t *Transport) call(ctx context.Context, addr string, kind byte, payload []byte) ([]byte, error) {
-	self := t.self()
+func (t *Transport) call(ctx context.Context, self identity, addr string, kind byte, payload []byte) ([]byte, error) {
 	l, err := t.dial(ctx, addr, hello{kind: KindCall, cluster: self.cluster, from: self.member, instance: t.instance}, t.opts.MaxCall+callSlack)
 	if err != nil {
 		return nil, err

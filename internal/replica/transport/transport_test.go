@@ -263,6 +263,9 @@ func TestCalls(t *testing.T) {
 	}
 
 	stranger := open(t, 2, newRecorder(), func(o *Options) { o.ClusterID = [16]byte{7} })
+	if _, err := stranger.Ask(t.Context(), addr, 3, nil); err != nil {
+		t.Errorf("a member of another cluster asks: %v", err)
+	}
 	_, err := stranger.Call(t.Context(), addr, 1, nil)
 	if refused := new(RefusedError); !errors.As(err, &refused) || refused.Code != RefusedCluster {
 		t.Errorf("a call from another cluster: %v", err)

@@ -53,13 +53,15 @@ var settings = []string{
 }
 
 // writeConfig writes member id's zoo.cfg and myid below dir and returns the path
-// of zoo.cfg. hosts are all members' addresses, member 1's first.
-func writeConfig(dir string, id int, hosts []string) (string, error) {
+// of zoo.cfg. hosts are all members' addresses, member 1's first; extra are
+// further lines.
+func writeConfig(dir string, id int, hosts []string, extra ...string) (string, error) {
 	data := filepath.Join(dir, "data")
 	if err := os.MkdirAll(data, 0o755); err != nil {
 		return "", err
 	}
 	lines := append([]string{"dataDir=" + data, "admin.serverAddress=" + hosts[id-1]}, settings...)
+	lines = append(lines, extra...)
 	for i, host := range hosts {
 		lines = append(lines, fmt.Sprintf("server.%d=%s:%d:%d:participant;%s:%d", i+1, host, peerPort, electionPort, host, clientPort))
 	}

@@ -10,7 +10,7 @@ import (
 
 func TestWriteConfig(t *testing.T) {
 	dir := t.TempDir()
-	cfg, err := writeConfig(dir, 2, []string{"127.1.1.1", "127.1.1.2"})
+	cfg, err := writeConfig(dir, 2, []string{"127.1.1.1", "127.1.1.2"}, "reconfigEnabled=true")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -21,6 +21,7 @@ func TestWriteConfig(t *testing.T) {
 	for _, line := range []string{
 		"dataDir=" + filepath.Join(dir, "data"),
 		"tickTime=500",
+		"reconfigEnabled=true",
 		"server.1=127.1.1.1:2888:3888:participant;127.1.1.1:2181",
 		"server.2=127.1.1.2:2888:3888:participant;127.1.1.2:2181",
 	} {

@@ -30,8 +30,8 @@ type Ensemble struct {
 }
 
 // New prepares an ensemble below a fresh directory of its own, without starting
-// it.
-func New(target Target) (*Ensemble, error) {
+// it. extra are further lines of its configuration.
+func New(target Target, extra ...string) (*Ensemble, error) {
 	dir, err := os.MkdirTemp("", "conformance-")
 	if err != nil {
 		return nil, err
@@ -44,7 +44,7 @@ func New(target Target) (*Ensemble, error) {
 	e := &Ensemble{Target: target, dir: dir}
 	for i, host := range hosts {
 		m := &Member{ID: i + 1, target: target, host: host, dir: filepath.Join(dir, fmt.Sprintf("member%d", i+1))}
-		if m.cfg, err = writeConfig(m.dir, m.ID, hosts); err != nil {
+		if m.cfg, err = writeConfig(m.dir, m.ID, hosts, extra...); err != nil {
 			os.RemoveAll(dir)
 			return nil, err
 		}
