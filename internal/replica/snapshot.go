@@ -158,11 +158,14 @@ func (n *Node) ReceiveSnapshot(m *raftpb.Message, body io.Reader) error {
 	return nil
 }
 
+// RequestSnapshot makes the applier begin a snapshot of the state as it is then.
+func (n *Node) RequestSnapshot() { n.apply.put(task{snapshot: true}) }
+
 // TakeSnapshot writes a snapshot of the state as it is now, and returns when
 // it is durable.
 func (n *Node) TakeSnapshot(ctx context.Context) error {
 	want := n.applied.Load()
-	n.apply.put(task{snapshot: true})
+	n.RequestSnapshot()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for n.newest.Load().Index < want {

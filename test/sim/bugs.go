@@ -1,0 +1,131 @@
+package sim
+
+import (
+	"encoding/binary"
+
+	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/conclave-dev/conclave/internal/jute"
+	"github.com/conclave-dev/conclave/internal/storage/vfs"
+)
+
+// Bugs that production code might have, put between it and the simulation, so
+// that the tests can tell that the checkers see them.
+const (
+	// bugLyingDisk: a sync of the disk does nothing.
+	bugLyingDisk = "lying disk"
+	// bugRenumber: a member that forwards a write a second time gives it a new
+	// number.
+	bugRenumber = "renumbered repeat"
+	// bugSwap: two answers leave in the wrong order.
+	bugSwap = "swapped answers"
+	// bugStale: an answer to a read shows what was there before.
+	bugStale = "stale read"
+	// bugEternal: ephemeral nodes do not go with their session.
+	bugEternal = "eternal ephemerals"
+	// bugSilentReports: members do not tell the leader whom they hear from.
+	bugSilentReports = "silent reports"
+	// bugNoEvent, bugTwice, bugLate: an event does not leave, leaves twice, or
+	// leaves behind the next answer.
+	bugNoEvent = "lost event"
+	bugTwice   = "doubled event"
+	bugLate    = "late event"
+	// bugSkip: a member loses a write between the log and its state.
+	bugSkip = "skipped write"
+	// bugDeaf: a member applies nothing any more.
+	bugBlindFaith = "blind faith"
+)
+
+// lyingFS says that it has synced, and has not.
+type lyingFS struct{ vfs.FS }
+
+type lyingFile struct{ vfs.File }
+
+func (f lyingFile) Sync() error     { return nil }
+func (f lyingFile) Datasync() error { return nil }
+
+func (l lyingFS) wrap(f vfs.File, err error) (vfs.File, error) {
+	if err != nil {
+		return nil, err
+	}
+	return lyingFile{f}, nil
+}
+
+func (l lyingFS) Create(path string) (vfs.File, error) { return l.wrap(l.FS.Create(path)) }
+func (l lyingFS) OpenReadWrite(path string) (vfs.File, error) {
+	return l.wrap(l.FS.OpenReadWrite(path))
+}
+
+// renumber appends to a batch a repeat of its last session operation, as if the
+// client had sent it twice.
+func renumber(p *process, batch []byte) []byte {
+	ops := frames(batch)
+	last := ops[len(ops)-1]
+	if last[4] != 1 || !p.w.chance(10) {
+		return batch
+	}
+	again := append([]byte(nil), last...)
+	seq := again[4+1+8+4:]
+	binary.BigEndian.PutUint64(seq, binary.BigEndian.Uint64(seq)+1)
+	return append(batch, again...)
+}
+
+// mutateEntries is what a member applies in place of entries.
+func mutateEntries(p *process, entries []*raftpb.Entry) []*raftpb.Entry {
+	if p.w.opt.Bug != bugSkip || p.m.place != 0 {
+		return entries
+	}
+	out := make([]*raftpb.Entry, len(entries))
+	for i, e := range entries {
+		out[i] = e
+		if len(e.GetData()) > 0 && p.w.chance(200) {
+			out[i] = proto.Clone(e).(*raftpb.Entry)
+			out[i].Data = out[i].Data[:9] // the header alone
+		}
+	}
+	return out
+}
+
+// mutateOutput is what leaves in place of b, which is whole frames.
+func (c *conn) mutateOutput(b []byte) []byte {
+	w := c.w
+	switch w.opt.Bug {
+	case bugSwap, bugNoEvent, bugTwice, bugLate, bugStale:
+	default:
+		return b
+	}
+	list := frames(b)
+	var out [][]byte
+	for i := 0; i < len(list); i++ {
+		f := list[i]
+		event := len(f) > 8 && xidOf(f) == jute.XidWatchEvent && c.cl.greeted
+		switch {
+		case w.opt.Bug == bugSwap && i+1 < len(list) && !event && xidOf(f) > 0 && xidOf(list[i+1]) > 0 && c.cl.greeted:
+			out = append(out, list[i+1], f)
+			i++
+		case w.opt.Bug == bugNoEvent && event && w.chance(3):
+		case w.opt.Bug == bugTwice && event && w.chance(3):
+			out = append(out, f, f)
+		case w.opt.Bug == bugLate && event && c.held == nil && w.chance(3):
+			c.held = f
+			continue
+		case w.opt.Bug == bugStale && len(f) == 4+16+80 && c.cl.greeted:
+			// An answer to a read of the data of a node: its version.
+			f = append([]byte(nil), f...)
+			f[len(f)-36]++
+			out = append(out, f)
+		default:
+			out = append(out, f)
+		}
+		if c.held != nil && !event {
+			out = append(out, c.held)
+			c.held = nil
+		}
+	}
+	b = nil
+	for _, f := range out {
+		b = append(b, f...)
+	}
+	return b
+}

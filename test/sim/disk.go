@@ -1,0 +1,99 @@
+package sim
+
+import (
+	"errors"
+	"io/fs"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/conclave-dev/conclave/internal/storage/vfs"
+)
+
+// disk is a member's: what it has, and what is wrong with it.
+type disk struct {
+	mem *vfs.Mem
+	// slowUntil and fullUntil say until when syncs take long, and until when
+	// there is no space.
+	slowUntil, fullUntil time.Duration
+	// broken makes the next sync of the log fail.
+	broken bool
+	// bad makes reads of the log come back wrong, until the process has died
+	// of it.
+	bad bool
+}
+
+var errIO = &fs.PathError{Op: "sync", Path: "the disk", Err: syscall.EIO}
+
+// hook is what the disk does before each operation.
+func (m *member) hook(op vfs.Op, path string, _ int64, _ int) error {
+	w, d, p := m.w, &m.disk, m.proc
+	if p == nil || !p.alive || p.node == nil {
+		return nil // nothing breaks while it starts: that would be a crash during a start, see faults.go
+	}
+	switch op {
+	case vfs.OpDatasync, vfs.OpSync:
+		if d.broken && strings.Contains(path, "/log/") {
+			d.broken = false
+			return errIO
+		}
+		// A sync takes its time; if the power goes meanwhile, what was written may
+		// be lost. Whoever syncs a file of the log and is not the log writer holds
+		// locks that the log writer wants, and does not pause.
+		c := w.running
+		if c != nil && c.p == p && c.logs == strings.Contains(path, "/log/") {
+			c.sleep(d.syncTime(w))
+		}
+	case vfs.OpWrite, vfs.OpCreate, vfs.OpPreallocate:
+		if w.now < d.fullUntil {
+			return syscall.ENOSPC
+		}
+	case vfs.OpRead:
+		if d.bad && strings.Contains(path, "/log/") {
+			return vfs.ErrCorruptSector
+		}
+	}
+	return nil
+}
+
+func (d *disk) syncTime(w *World) time.Duration {
+	if w.now < d.slowUntil {
+		return w.between(50*time.Millisecond, time.Second)
+	}
+	if w.chance(50) {
+		return w.between(0, 40*time.Millisecond)
+	}
+	return w.between(50*time.Microsecond, 3*time.Millisecond)
+}
+
+// rot flips a bit in a file of the member, at rest. It reports false if there
+// is nothing to rot.
+func (m *member) rot() bool {
+	w := m.w
+	dir := []string{"data/conclave/log", "data/conclave/snap"}[w.rng.IntN(2)]
+	names, err := m.disk.mem.List(dir)
+	if err != nil || len(names) == 0 {
+		return false
+	}
+	path := dir + "/" + names[w.rng.IntN(len(names))]
+	info, err := m.disk.mem.Stat(path)
+	if err != nil || info.Size == 0 {
+		return false
+	}
+	off := w.rng.Int64N(info.Size)
+	if err := m.disk.mem.Corrupt(path, off, 1<<w.rng.IntN(8)); err != nil {
+		return false
+	}
+	w.note("%s: a bit of %s has flipped at %d", m.name, path, off)
+	return true
+}
+
+// fileSystem is what the member's process gets to see.
+func (m *member) fileSystem() vfs.FS {
+	if m.w.opt.Bug == bugLyingDisk {
+		return lyingFS{m.disk.mem}
+	}
+	return m.disk.mem
+}
+
+var errGone = errors.New("sim: the process is gone")

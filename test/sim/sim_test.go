@@ -1,0 +1,71 @@
+package sim
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// tail returns the end of a history, for a failure's message.
+func tail(history string) string {
+	lines := strings.Split(strings.TrimRight(history, "\n"), "\n")
+	return strings.Join(lines[max(0, len(lines)-150):], "\n")
+}
+
+func number(t *testing.T, name string, absent uint64) uint64 {
+	v := os.Getenv(name)
+	if v == "" {
+		return absent
+	}
+	n, err := strconv.ParseUint(v, 10, 64)
+	if err != nil {
+		t.Fatalf("%s=%s is not a number", name, v)
+	}
+	return n
+}
+
+// TestSeeds runs SEEDS seeds, from SEED on. A seed that fails leaves its whole
+// history in a file, whose name is printed.
+func TestSeeds(t *testing.T) {
+	first, count := number(t, "SEED", 0), number(t, "SEEDS", 8)
+	var ran time.Duration
+	var requests int
+	start := time.Now()
+	for seed := first; seed < first+count; seed++ {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			r := Run(seed, Defaults(seed))
+			ran += r.Simulated
+			requests += r.Stats.Requests
+			t.Logf("%+v", r.Stats)
+			if r.Violation != nil {
+				name := fmt.Sprintf("%s/sim-%d.log", os.TempDir(), seed)
+				if err := os.WriteFile(name, []byte(r.History), 0o600); err != nil {
+					t.Error(err)
+				}
+				t.Fatalf("seed %d: %s\nhistory in %s; its end:\n%s", seed, r.Violation, name, tail(r.History))
+			}
+		})
+	}
+	took := time.Since(start)
+	t.Logf("%d seeds, %v simulated in %v, %.0f requests per second", count, ran, took.Round(time.Millisecond), float64(requests)/took.Seconds())
+}
+
+// The same seed gives the same history, byte for byte.
+func TestDeterminism(t *testing.T) {
+	for seed := range uint64(3) {
+		a, b := Run(seed, Defaults(seed)), Run(seed, Defaults(seed))
+		if a.History == b.History {
+			continue
+		}
+		x, y := strings.Split(a.History, "\n"), strings.Split(b.History, "\n")
+		for i := range min(len(x), len(y)) {
+			if x[i] != y[i] {
+				t.Fatalf("seed %d: histories differ in line %d:\n%s\n%s", seed, i+1, x[i], y[i])
+			}
+		}
+		t.Fatalf("seed %d: histories have %d and %d lines", seed, len(x), len(y))
+	}
+}

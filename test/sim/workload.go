@@ -1,0 +1,118 @@
+package sim
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/conclave-dev/conclave/internal/jute"
+)
+
+var openACL = []jute.ACL{{Perms: jute.PermAll, ID: jute.ID{Scheme: "world", ID: "anyone"}}}
+
+// think lets the client send its next requests, several at once, after a
+// moment.
+func (cl *client) think(c *conn) {
+	w := cl.w
+	w.after(w.between(0, 60*time.Millisecond), func() {
+		if cl.conn != c || w.quiet {
+			return
+		}
+		for range 1 + w.rng.IntN(4) {
+			q := cl.choose()
+			cl.send(q)
+			if q.op == jute.OpCloseSession {
+				cl.closing = true
+				return
+			}
+		}
+	})
+}
+
+// choose picks a request: few paths, so that clients meet.
+func (cl *client) choose() *request {
+	w := cl.w
+	key := fmt.Sprintf("/k%d", w.rng.IntN(5))
+	eph := fmt.Sprintf("/e%d", w.rng.IntN(6))
+	cl.done++
+	tag := fmt.Sprintf("[%s.%d]", cl.name, cl.done)
+	switch n := w.rng.IntN(100); {
+	case n < 8:
+		return create(key, tag, jute.ModePersistent)
+	case n < 28:
+		version := int32(-1)
+		if w.chance(3) {
+			version = int32(w.rng.IntN(4))
+		}
+		return set(key, tag, version)
+	case n < 31:
+		return remove(key)
+	case n < 39:
+		return create(eph, tag, jute.ModeEphemeral)
+	case n < 43:
+		return remove(eph)
+	case n < 47:
+		return create("/k0/s-", tag, jute.ModePersistentSequential)
+	case n < 50:
+		return remove(fmt.Sprintf("/k0/s-%010d", w.rng.IntN(20)))
+	case n < 56:
+		return multi(key, tag, int32(w.rng.IntN(4)))
+	case n < 62:
+		return &request{op: jute.OpSync, what: "sync", body: (&jute.PathRequest{Path: "/"}).Append(nil)}
+	case n < 76:
+		return read(jute.OpGetData, key, w.chance(2))
+	case n < 84:
+		return read(jute.OpExists, eph, w.chance(2))
+	case n < 90:
+		return read(jute.OpGetChildren2, "/", w.chance(2))
+	case n < 95:
+		return read(jute.OpGetChildren2, "/k0", w.chance(2))
+	case n < 99 || !w.chance(4):
+		return read(jute.OpGetData, "/zookeeper/config", w.chance(2))
+	}
+	return &request{op: jute.OpCloseSession, what: "close the session"}
+}
+
+func create(path, tag string, mode jute.CreateMode) *request {
+	req := jute.CreateRequest{Path: path, Data: []byte(tag), ACL: openACL, Mode: mode}
+	return &request{
+		op: jute.OpCreate2, body: req.Append(nil, jute.OpCreate2), tag: tag, path: path, ephemeral: mode == jute.ModeEphemeral,
+		what: fmt.Sprintf("create %s %s mode %d", path, tag, mode),
+	}
+}
+
+func set(path, tag string, version int32) *request {
+	req := jute.SetDataRequest{Path: path, Data: []byte(tag), Version: version}
+	return &request{
+		op: jute.OpSetData, body: req.Append(nil), tag: tag, path: path,
+		what: fmt.Sprintf("set %s %s version %d", path, tag, version),
+	}
+}
+
+func remove(path string) *request {
+	req := jute.PathVersionRequest{Path: path, Version: -1}
+	return &request{op: jute.OpDelete, body: req.Append(nil), path: path, what: "delete " + path}
+}
+
+// multi checks a version, and sets and creates beside it.
+func multi(path, tag string, version int32) *request {
+	var b []byte
+	b = jute.MultiHeader{Type: jute.OpCheck, Err: -1}.Append(b)
+	b = (&jute.PathVersionRequest{Path: path, Version: version}).Append(b)
+	b = jute.MultiHeader{Type: jute.OpSetData, Err: -1}.Append(b)
+	b = (&jute.SetDataRequest{Path: path, Data: []byte(tag), Version: -1}).Append(b)
+	b = jute.MultiHeader{Type: jute.OpCreate, Err: -1}.Append(b)
+	b = (&jute.CreateRequest{Path: path + "/m", ACL: openACL}).Append(b, jute.OpCreate)
+	b = jute.MultiHeader{Type: jute.OpDelete, Err: -1}.Append(b)
+	b = (&jute.PathVersionRequest{Path: path + "/m", Version: -1}).Append(b)
+	return &request{
+		op: jute.OpMulti, body: jute.MultiEnd.Append(b), tag: tag, path: path,
+		what: fmt.Sprintf("multi: %s at version %d, set %s", path, version, tag),
+	}
+}
+
+func read(op jute.OpCode, path string, watch bool) *request {
+	return &request{
+		op: op, body: (&jute.PathWatchRequest{Path: path, Watch: watch}).Append(nil), path: path, watch: watch,
+		what: fmt.Sprintf("%v %s watch %v", op, path, watch),
+	}
+}
