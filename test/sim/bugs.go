@@ -2,6 +2,7 @@ package sim
 
 import (
 	"encoding/binary"
+	"strings"
 
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
@@ -13,7 +14,7 @@ import (
 // Bugs that production code might have, put between it and the simulation, so
 // that the tests can tell that the checkers see them.
 const (
-	// bugLyingDisk: a sync of the disk does nothing.
+	// bugLyingDisk: most syncs of the log do nothing.
 	bugLyingDisk = "lying disk"
 	// bugRenumber: a member that forwards a write a second time gives it a new
 	// number.
@@ -33,23 +34,35 @@ const (
 	bugLate    = "late event"
 	// bugSkip: a member loses a write between the log and its state.
 	bugSkip = "skipped write"
-	// bugDeaf: a member applies nothing any more.
+	// bugBlindFaith: a member believes that it is in touch with a quorum, always.
 	bugBlindFaith = "blind faith"
+	// bugMute: in the end nobody acknowledges entries any more.
+	bugMute = "mute followers"
 )
 
-// lyingFS says that it has synced, and has not.
-type lyingFS struct{ vfs.FS }
+// lyingFS says that it has synced the log, and mostly has not.
+type lyingFS struct {
+	vfs.FS
+	w *World
+}
 
-type lyingFile struct{ vfs.File }
+type lyingFile struct {
+	vfs.File
+	w *World
+}
 
-func (f lyingFile) Sync() error     { return nil }
-func (f lyingFile) Datasync() error { return nil }
+func (f lyingFile) Datasync() error {
+	if f.w.chance(4) {
+		return f.File.Datasync()
+	}
+	return nil
+}
 
 func (l lyingFS) wrap(f vfs.File, err error) (vfs.File, error) {
-	if err != nil {
-		return nil, err
+	if err != nil || !strings.Contains(f.Name(), "/log/") {
+		return f, err
 	}
-	return lyingFile{f}, nil
+	return lyingFile{f, l.w}, nil
 }
 
 func (l lyingFS) Create(path string) (vfs.File, error) { return l.wrap(l.FS.Create(path)) }
@@ -69,6 +82,34 @@ func renumber(p *process, batch []byte) []byte {
 	seq := again[4+1+8+4:]
 	binary.BigEndian.PutUint64(seq, binary.BigEndian.Uint64(seq)+1)
 	return append(batch, again...)
+}
+
+// persistEphemerals makes persistent nodes of the ephemeral ones that an entry
+// creates.
+func persistEphemerals(data []byte) []byte {
+	data = append([]byte(nil), data...)
+	for _, op := range operations(data) {
+		if op[4] != 1 || jute.OpCode(int32(binary.BigEndian.Uint32(op[26:]))) != jute.OpCreate2 {
+			continue
+		}
+		if flags := op[len(op)-4:]; jute.CreateMode(int32(binary.BigEndian.Uint32(flags))) == jute.ModeEphemeral {
+			binary.BigEndian.PutUint32(flags, 0)
+		}
+	}
+	return data
+}
+
+// mutateLog is what all members, and the truth, take an entry for.
+func (w *World) mutateLog(entries []*raftpb.Entry) []*raftpb.Entry {
+	if w.opt.Bug != bugEternal {
+		return entries
+	}
+	out := make([]*raftpb.Entry, len(entries))
+	for i, e := range entries {
+		out[i] = proto.Clone(e).(*raftpb.Entry)
+		out[i].Data = persistEphemerals(e.GetData())
+	}
+	return out
 }
 
 // mutateEntries is what a member applies in place of entries.
@@ -110,10 +151,11 @@ func (c *conn) mutateOutput(b []byte) []byte {
 		case w.opt.Bug == bugLate && event && c.held == nil && w.chance(3):
 			c.held = f
 			continue
-		case w.opt.Bug == bugStale && len(f) == 4+16+80 && c.cl.greeted:
-			// An answer to a read of the data of a node: its version.
+		case w.opt.Bug == bugStale && len(f) == 4+16+68 && c.cl.greeted && w.chance(20):
+			// A header and a stat: the answer to exists, for one. It has the node's
+			// version.
 			f = append([]byte(nil), f...)
-			f[len(f)-36]++
+			f[len(f)-33]--
 			out = append(out, f)
 		default:
 			out = append(out, f)

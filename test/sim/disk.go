@@ -91,7 +91,7 @@ func (m *member) rot() bool {
 // fileSystem is what the member's process gets to see.
 func (m *member) fileSystem() vfs.FS {
 	if m.w.opt.Bug == bugLyingDisk {
-		return lyingFS{m.disk.mem}
+		return lyingFS{m.disk.mem, m.w}
 	}
 	return m.disk.mem
 }

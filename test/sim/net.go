@@ -87,6 +87,9 @@ func (t transport) Send(msgs []*raftpb.Message) {
 		return
 	}
 	for _, m := range msgs {
+		if t.p.w.opt.Bug == bugMute && t.p.w.mended && m.GetType() == raftpb.MsgAppResp {
+			continue
+		}
 		b, err := proto.Marshal(m)
 		if err != nil {
 			panic(err)

@@ -350,9 +350,11 @@ type app struct {
 
 func (a *app) Apply(entries []*raftpb.Entry) error {
 	w := a.p.w
-	for _, e := range entries {
-		w.truth.applied(a.p, e)
+	mutated := w.mutateLog(entries)
+	for i, e := range mutated {
+		w.truth.applied(a.p, e, entries[i].GetData())
 	}
+	entries = mutated
 	if w.violation != nil {
 		return nil
 	}

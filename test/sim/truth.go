@@ -119,13 +119,14 @@ func (t *truth) known(p *process, index uint64, a applied) bool {
 	return true
 }
 
-// applied takes an entry that a member is about to apply.
-func (t *truth) applied(p *process, e *raftpb.Entry) {
+// applied takes an entry that a member is about to apply; asked is what its
+// clients asked for.
+func (t *truth) applied(p *process, e *raftpb.Entry, asked []byte) {
 	a := applied{term: e.GetTerm(), data: string(e.GetData()), kind: "operations"}
 	if t.known(p, e.GetIndex(), a) {
 		return
 	}
-	t.split(e.GetData())
+	t.split(asked)
 	if err := t.machine.Apply(e.GetIndex(), e.GetTerm(), e.GetData(), t); err != nil {
 		t.w.violate("lost", "entry %d can't be read: %v", e.GetIndex(), err)
 	}
