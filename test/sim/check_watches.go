@@ -18,8 +18,8 @@ type watched struct {
 	path string
 	kind watchKind
 	zxid int64
-	// restored says that it was set again on this connection, or has not been
-	// since the last one broke.
+	// pending says that it has not been set again since the last connection
+	// broke.
 	pending bool
 }
 

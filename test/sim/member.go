@@ -3,7 +3,6 @@ package sim
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -25,9 +24,7 @@ type member struct {
 	observer bool
 	disk     disk
 	proc     *process // nil when none runs
-	// out says that it does not come back before the storm is over, or ever.
-	restartAt time.Duration
-	wallSkew  int64 // milliseconds
+	wallSkew int64    // of its time of day, in milliseconds
 }
 
 const clusterID = "00000000000000000000000000c0ffee"
@@ -168,7 +165,7 @@ func (m *member) start() {
 	p.alive, m.proc = false, nil
 	m.disk.mem.Kill()
 	var corrupt *storage.CorruptError
-	if !errors.As(err, &corrupt) && !strings.Contains(err.Error(), "damaged") {
+	if !errors.As(err, &corrupt) && !errors.Is(err, statemachine.ErrSnapshot) {
 		w.violate("start", "%s does not start: %v", m.name, err)
 		return
 	}
@@ -253,7 +250,6 @@ func (m *member) crash(power bool) {
 // restartIn starts the member again after d.
 func (m *member) restartIn(d time.Duration) {
 	id := m.id
-	m.restartAt = m.w.now + d
 	m.w.after(d, func() {
 		if m.proc == nil && m.id == id {
 			m.start()

@@ -263,11 +263,9 @@ func (p *process) settle() {
 	if pending&replica.LogWriter != 0 {
 		p.after(w.between(0, 100*time.Microsecond), func() {
 			p.due &^= replica.LogWriter
-			if p.writer == nil {
-				p.writer = p.spawn(p.node.WriteLog)
-				p.writer.logs = true
-				p.writer.resume()
-			}
+			p.writer = p.spawn(p.node.WriteLog)
+			p.writer.logs = true
+			p.writer.resume()
 		})
 	}
 	if pending&replica.Applier != 0 {
@@ -294,8 +292,13 @@ func (p *process) die() {
 		return
 	}
 	p.alive = false
+	// To their ends: nothing that they do has any effect. The log writer first: the
+	// others may want the locks that it holds.
+	if p.writer != nil {
+		p.writer.resume()
+	}
 	for _, c := range slices.Clone(p.coroutines) {
-		c.resume() // to its end: nothing that it does has any effect
+		c.resume()
 	}
 	for _, c := range p.conns {
 		c.processDied()
