@@ -26,7 +26,7 @@ func TestCheckersBite(t *testing.T) {
 	} {
 		t.Run(c.bug, func(t *testing.T) {
 			for seed := range uint64(20) {
-				opt := Options{Members: 3, Clients: 8, Storm: 30 * time.Second, Calm: 10 * time.Second, Faults: c.faults, Bug: c.bug, Only: c.checker}
+				opt := Options{Members: 3, Clients: 8, Pace: 3 * time.Second, Storm: 30 * time.Second, Calm: 10 * time.Second, Faults: c.faults, Bug: c.bug, Only: c.checker}
 				if r := Run(seed, opt); r.Violation != nil {
 					t.Logf("seed %d: %v", seed, r.Violation)
 					return

@@ -18,6 +18,10 @@ type disk struct {
 	slowUntil, fullUntil time.Duration
 	// broken makes the next sync of the log fail.
 	broken bool
+	// startOps is after how many more operations the power goes while a process
+	// starts, 0 for never; lost tells that it has.
+	startOps int
+	lost     bool
 	// bad makes reads of the log come back wrong, until the process has died
 	// of it.
 	bad bool
@@ -28,8 +32,18 @@ var errIO = &fs.PathError{Op: "sync", Path: "the disk", Err: syscall.EIO}
 // hook is what the disk does before each operation.
 func (m *member) hook(op vfs.Op, path string, _ int64, _ int) error {
 	w, d, p := m.w, &m.disk, m.proc
+	switch {
+	case d.lost:
+		return vfs.ErrCrashed
+	case p != nil && p.alive && p.node == nil && d.startOps > 0:
+		if d.startOps--; d.startOps == 0 {
+			d.lost = true
+			d.mem.Crash(w.rng)
+			return vfs.ErrCrashed
+		}
+	}
 	if p == nil || !p.alive || p.node == nil {
-		return nil // nothing breaks while it starts: that would be a crash during a start, see faults.go
+		return nil
 	}
 	switch op {
 	case vfs.OpDatasync, vfs.OpSync:

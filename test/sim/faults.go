@@ -47,7 +47,7 @@ func FaultNames() (names []string) {
 // scheduleFault lets things happen every now and then, as long as the storm
 // lasts.
 func (w *World) scheduleFault() {
-	w.after(w.between(200*time.Millisecond, 3*time.Second), func() {
+	w.after(w.between(w.opt.Pace/20, w.opt.Pace), func() {
 		if w.mended {
 			return
 		}

@@ -155,7 +155,20 @@ func (m *member) start() {
 	w := m.w
 	p := &process{w: w, m: m, began: w.now, alive: true}
 	m.proc = p
+	if !w.mended && w.allowed("power") && w.chance(6) {
+		m.disk.startOps = 1 + w.rng.IntN(80)
+	}
 	err := p.open()
+	m.disk.startOps = 0
+	if m.disk.lost {
+		w.note("%s loses power while it starts", m.name)
+		w.stats.Crashes++
+		w.stats.Faults["power at start"]++
+		m.disk.lost = false
+		p.alive, m.proc = false, nil
+		m.restartIn(w.between(10*time.Millisecond, time.Second))
+		return
+	}
 	if err == nil {
 		m.disk.bad = false
 		w.note("%s starts, at index %d", m.name, p.node.Applied())

@@ -69,3 +69,17 @@ func TestDeterminism(t *testing.T) {
 		t.Fatalf("seed %d: histories have %d and %d lines", seed, len(x), len(y))
 	}
 }
+
+// As long as nothing breaks, no session ends but those that their clients close,
+// whoever leads; also when the client does not wait for the answer.
+func TestNobodyExpires(t *testing.T) {
+	for seed := range uint64(3) {
+		r := Run(seed, Options{
+			Members: 3, Clients: 20, Pace: time.Second, Storm: 20 * time.Second, Calm: 10 * time.Second,
+			Faults: []string{"transfer", "snapshot"},
+		})
+		if r.Violation != nil || r.Stats.Expired > 0 {
+			t.Fatalf("seed %d: %v, %d sessions expired:\n%s", seed, r.Violation, r.Stats.Expired, tail(r.History))
+		}
+	}
+}

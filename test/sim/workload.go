@@ -22,6 +22,9 @@ func (cl *client) think(c *conn) {
 			cl.send(q)
 			if q.op == jute.OpCloseSession {
 				cl.closing = true
+				if w.chance(2) {
+					cl.drop("it does not wait")
+				}
 				return
 			}
 		}

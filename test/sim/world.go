@@ -15,6 +15,8 @@ type Options struct {
 	// Calm is how long everything works in the end, Storm how long things break
 	// before.
 	Storm, Calm time.Duration
+	// Pace is the longest time between two faults.
+	Pace time.Duration
 	// Faults are those that may happen; nil for all (see faults.go).
 	Faults []string
 	// Bug is one of bugs.go; "" for none.
@@ -25,7 +27,11 @@ type Options struct {
 
 // Defaults returns the options of a seed: ensembles of one, three and five.
 func Defaults(seed uint64) Options {
-	return Options{Members: []int{3, 5, 3, 3, 1, 3, 5, 3}[seed%8], Clients: 8, Storm: 40 * time.Second, Calm: 30 * time.Second}
+	return Options{
+		Members: []int{3, 5, 3, 3, 1, 3, 5, 3}[seed%8], Clients: 8,
+		Storm: 40 * time.Second, Calm: 30 * time.Second,
+		Pace: []time.Duration{3 * time.Second, time.Second, 600 * time.Millisecond}[seed%3],
+	}
 }
 
 // World is one simulation.
