@@ -17,6 +17,14 @@ func tickInterval(opt Options) time.Duration {
 	return min(max(opt.MinTimeout/16, 5*time.Millisecond), 250*time.Millisecond)
 }
 
+// patience is how long the leader hears nothing of a session before it expires
+// it: the session's timeout, and what it may take until the leader learns what a
+// member has heard. A member that fails within a tick of it takes the news with
+// it; its client has been answered all the same.
+func (s *Server) patience(timeout time.Duration) time.Duration {
+	return timeout + 2*tickInterval(s.opt)
+}
+
 // Run does what has to be done from time to time, until stop is closed.
 func (s *Server) Run(stop <-chan struct{}) {
 	s.conns.spawn(s.flusher.run)
@@ -191,7 +199,7 @@ func (s *Server) expire(now time.Duration, due []int64) {
 			if t == nil {
 				continue
 			}
-			timeout := time.Duration(t.Timeout) * time.Millisecond
+			timeout := s.patience(time.Duration(t.Timeout) * time.Millisecond)
 			if silence, known := s.clock.Silence(now, id); known && silence > timeout {
 				ops = statemachine.AppendExpire(ops, id, t.Epoch)
 			}
@@ -232,7 +240,7 @@ func (s *Server) noteTerm(term uint64) {
 	clear(s.heard)
 	s.clock.Restart(s.opt.Now(), func(yield func(int64, time.Duration) bool) {
 		for _, t := range s.machine.Sessions().Sorted() {
-			if !yield(t.ID, time.Duration(t.Timeout)*time.Millisecond) {
+			if !yield(t.ID, s.patience(time.Duration(t.Timeout)*time.Millisecond)) {
 				return
 			}
 		}
@@ -243,7 +251,7 @@ func (s *Server) clockAttached(a *statemachine.Attachment) {
 	s.clockMu.Lock()
 	defer s.clockMu.Unlock()
 	if s.expiring {
-		s.clock.Add(s.opt.Now(), a.Session, time.Duration(a.Timeout)*time.Millisecond)
+		s.clock.Add(s.opt.Now(), a.Session, s.patience(time.Duration(a.Timeout)*time.Millisecond))
 	}
 }
 
@@ -267,7 +275,11 @@ func (s *Server) MostSilent(n int) ([]session.AtRisk, bool) {
 	if !s.expiring {
 		return nil, false
 	}
-	return s.clock.MostSilent(s.opt.Now(), n), true
+	list := s.clock.MostSilent(s.opt.Now(), n)
+	for i := range list {
+		list[i].Timeout -= s.patience(0)
+	}
+	return list, true
 }
 
 // reap proposes to remove the containers and TTL nodes whose time has come.

@@ -69,7 +69,7 @@ func (s *Server) ExpiresIn(id int64, timeout time.Duration) (time.Duration, bool
 		return 0, false
 	}
 	silence, ok := s.clock.Silence(s.opt.Now(), id)
-	return timeout - silence, ok
+	return s.patience(timeout) - silence, ok
 }
 
 // WatchCounts returns how many connections watch how many paths, with how many

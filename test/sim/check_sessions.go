@@ -43,12 +43,15 @@ func (t *truth) checkExpiry(id int64, timeout time.Duration) {
 		if cl.session != id {
 			continue
 		}
+		last := time.Duration(0)
 		for _, heard := range cl.answered {
-			if heard <= proposed && proposed-heard < timeout {
-				t.w.violate("expiry", "session %#x of %s expires: proposed at %s, timeout %v; a request that a server had at %s was answered",
-					id, cl.name, stamp(proposed), timeout, stamp(heard))
-				return
+			if heard <= proposed {
+				last = max(last, heard)
 			}
+		}
+		if last != 0 && proposed-last < timeout {
+			t.w.violate("expiry", "session %#x of %s expires: proposed at %s, timeout %v; a request that a server had at %s was answered",
+				id, cl.name, stamp(proposed), timeout, stamp(last))
 		}
 	}
 }

@@ -119,7 +119,7 @@ func (w *World) freeze(m *member) bool {
 	}
 	d := w.between(10*time.Millisecond, 5*time.Second)
 	w.note("%s stands still for %v", m.name, d)
-	m.proc.frozenUntil = w.now + d
+	m.proc.frozenUntil = max(m.proc.frozenUntil, w.now+d)
 	return true
 }
 

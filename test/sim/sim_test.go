@@ -83,3 +83,25 @@ func TestNobodyExpires(t *testing.T) {
 		}
 	}
 }
+
+// What the simulation has found before: none of it comes back.
+func TestRegressions(t *testing.T) {
+	fragile := Options{
+		Members: 3, Clients: 20, Pace: time.Second, Storm: 40 * time.Second, Calm: 10 * time.Second,
+		Faults: []string{"freeze", "client-cut", "kill"},
+	}
+	for _, c := range []struct {
+		name string
+		seed uint64
+		opt  Options
+	}{
+		// A member hears from a client, answers it and fails before it has told the
+		// leader, who had the session expire up to a look at the connections early.
+		{"news that fail with a member", 35, fragile},
+		{"news that fail with a member", 78, fragile},
+	} {
+		if r := Run(c.seed, c.opt); r.Violation != nil {
+			t.Errorf("%s, seed %d: %s\n%s", c.name, c.seed, r.Violation, tail(r.History))
+		}
+	}
+}
