@@ -7,6 +7,7 @@ import (
 
 // Every checker finds the bug that is meant for it, by itself.
 func TestCheckersBite(t *testing.T) {
+	alone(t)
 	for _, c := range []struct {
 		bug, checker string
 		faults       []string

@@ -27,10 +27,23 @@ func number(t *testing.T, name string, absent uint64) uint64 {
 	return n
 }
 
+// alone skips a test under the race detector: one piece of code runs at a time
+// here, so that there is nothing for it to find, and it makes a simulation ten
+// times slower. `make test-sim` runs everything without it.
+func alone(t *testing.T) {
+	if raceDetector {
+		t.Skip("nothing runs beside anything else in a simulation: make test-sim runs this without the race detector")
+	}
+}
+
 // TestSeeds runs SEEDS seeds, from SEED on. A seed that fails leaves its whole
 // history in a file, whose name is printed.
 func TestSeeds(t *testing.T) {
-	first, count := number(t, "SEED", 0), number(t, "SEEDS", 4)
+	usual := uint64(4)
+	if raceDetector {
+		usual = 1
+	}
+	first, count := number(t, "SEED", 0), number(t, "SEEDS", usual)
 	var ran time.Duration
 	var requests int
 	start := time.Now()
@@ -55,6 +68,7 @@ func TestSeeds(t *testing.T) {
 
 // The same seed gives the same history, byte for byte.
 func TestDeterminism(t *testing.T) {
+	alone(t)
 	for seed := range uint64(2) {
 		a, b := Run(seed, Defaults(seed)), Run(seed, Defaults(seed))
 		if a.History == b.History {
@@ -73,6 +87,7 @@ func TestDeterminism(t *testing.T) {
 // As long as nothing breaks, no session ends but those that their clients close,
 // whoever leads; also when the client does not wait for the answer.
 func TestNobodyExpires(t *testing.T) {
+	alone(t)
 	for seed := range uint64(3) {
 		r := Run(seed, Options{
 			Members: 3, Clients: 20, Pace: time.Second, Storm: 20 * time.Second, Calm: 10 * time.Second,
@@ -86,6 +101,7 @@ func TestNobodyExpires(t *testing.T) {
 
 // What the simulation has found before: none of it comes back.
 func TestRegressions(t *testing.T) {
+	alone(t)
 	fragile := Options{
 		Members: 3, Clients: 20, Pace: time.Second, Storm: 40 * time.Second, Calm: 10 * time.Second,
 		Faults: []string{"freeze", "client-cut", "kill"},
