@@ -2,7 +2,6 @@ package sim
 
 import (
 	"encoding/binary"
-	"fmt"
 	"net/netip"
 	"time"
 
@@ -13,11 +12,10 @@ import (
 // conn is a connection of a client to a process: to the server a Link, and its
 // Stream on the other side of it. Bytes come late, in order, and in pieces.
 type conn struct {
-	w    *World
-	cl   *client
-	p    *process
-	st   *server.Stream
-	name string
+	w  *World
+	cl *client
+	p  *process
+	st *server.Stream
 
 	out             []byte // written by the server, not yet on its way
 	closed, aborted bool   // by the server
@@ -53,7 +51,7 @@ func (cl *client) dial(m *member) *conn {
 		return nil
 	}
 	w.dials++
-	c := &conn{w: w, cl: cl, p: p, name: fmt.Sprintf("%s-%s", cl.name, m.name)}
+	c := &conn{w: w, cl: cl, p: p}
 	addr := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(cl.place + 1)}), uint16(10000+w.dials%50000))
 	c.st = p.srv.Open(c, addr)
 	if c.st == nil {
