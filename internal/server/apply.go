@@ -187,11 +187,16 @@ func (k *sink) Replied(r *statemachine.Result) {
 		return
 	}
 	c := s.bySession[r.Session]
+	if c != nil {
+		c.mu.Lock() // so that the queue is not abandoned between the two looks
+		defer c.mu.Unlock()
+	}
+	if r.Op == jute.OpCloseSession {
+		s.lastWords.heard(r.Session, r.Epoch)
+	}
 	if c == nil {
 		return
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.epoch != r.Epoch || c.queue.len() == 0 {
 		return
 	}
@@ -250,6 +255,9 @@ func (k *sink) Replied(r *statemachine.Result) {
 // ended, or is attached elsewhere.
 func (k *sink) Refused(op statemachine.SessionOp) {
 	s := (*Server)(k)
+	if op.Op == jute.OpCloseSession {
+		s.lastWords.heard(op.Session, op.Epoch)
+	}
 	// A connection that the session has left waits for no write: what comes is a
 	// repeat of one that was executed.
 	if c := s.bySession[op.Session]; c != nil && c.epoch == op.Epoch && !c.moved {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"sync"
 	"time"
 
 	"github.com/conclave-dev/conclave/internal/jute"
@@ -47,6 +48,13 @@ func (q *pipeline) push(p pending) {
 
 func (q *pipeline) front() *pending { return &q.items[q.head] }
 
+func (q *pipeline) last() *pending {
+	if q.len() == 0 {
+		return nil
+	}
+	return &q.items[len(q.items)-1]
+}
+
 func (q *pipeline) pop() {
 	q.size -= q.items[q.head].size
 	q.items[q.head] = pending{}
@@ -56,6 +64,37 @@ func (q *pipeline) pop() {
 		if cap(q.items) > 64 {
 			q.items = nil
 		}
+	}
+}
+
+// lastWords are the closings of sessions whose client has not waited for the
+// answer, until the log has had them: the outbox repeats them as long.
+type lastWords struct {
+	mu sync.Mutex
+	m  map[attachment]*replica.Batch
+}
+
+type attachment struct {
+	session int64
+	epoch   uint32
+}
+
+func (l *lastWords) add(session int64, epoch uint32, b *replica.Batch) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.m == nil {
+		l.m = make(map[attachment]*replica.Batch)
+	}
+	l.m[attachment{session, epoch}] = b
+}
+
+// heard tells that the log has had the closing of a session.
+func (l *lastWords) heard(session int64, epoch uint32) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if b := l.m[attachment{session, epoch}]; b != nil {
+		b.Done()
+		delete(l.m, attachment{session, epoch})
 	}
 }
 

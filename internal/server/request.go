@@ -138,8 +138,14 @@ func (s *Server) unqueue(c *Conn) {
 	c.queue.pop()
 }
 
-// abandon removes all requests.
+// abandon removes all requests. Nobody waits for them any more, and a change of
+// leader may lose them, but for the last word: a client that closes its session
+// and hangs up does not come back to say it again.
 func (s *Server) abandon(c *Conn) {
+	if p := c.queue.last(); p != nil && p.op == jute.OpCloseSession && p.batch != nil {
+		s.lastWords.add(c.session, c.epoch, p.batch)
+		p.batch = nil
+	}
 	s.held.Add(-int64(c.queue.size))
 	s.outstanding.Add(-int64(c.queue.abandon()))
 }

@@ -127,6 +127,7 @@ type Server struct {
 	draining atomic.Bool
 	flusher  flusher
 
+	lastWords   lastWords
 	outstanding atomic.Int64
 	held        atomic.Int64 // bytes, by the same requests
 }
