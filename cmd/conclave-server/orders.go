@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
@@ -46,7 +48,10 @@ func (t *target) client() (adminpb.AdminClient, func(), error) {
 	case address == "":
 		return nil, nil, errors.New("say which member is meant: --admin (its socket, or host:port), --data-dir or --config")
 	}
-	if strings.ContainsRune(address, '/') {
+	if _, _, err := net.SplitHostPort(address); err != nil || strings.ContainsRune(address, '/') {
+		if _, err := os.Stat(address); err != nil {
+			return nil, nil, fmt.Errorf("there is no admin socket of a member: %w; a member makes it when it starts, and removes it when it stops", err)
+		}
 		address = "unix:" + address
 	}
 	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -80,6 +85,9 @@ func readable(err error) error {
 		if r, ok := d.(*adminpb.Refusal); ok {
 			return fmt.Errorf("refused (%s) by %s", strings.TrimPrefix(r.GetReason().String(), "REFUSAL_REASON_"), st.Message())
 		}
+	}
+	if st.Code() == codes.Unavailable && strings.HasPrefix(st.Message(), "connection error") { // gRPC's own words
+		return fmt.Errorf("no member answers there; is it running? (%s)", st.Message())
 	}
 	return fmt.Errorf("%s: %s", st.Code(), st.Message())
 }
