@@ -9,13 +9,15 @@
 // the others; the applier (applier.go) hands what is committed to the state
 // machine in log order.
 //
-// The three run as goroutines in a server, each a small loop around one
-// function (turn, writeOnce, applyOnce). None waits for another: whoever can't
-// go on holds its queue until it is released (queue.go). So a simulation can
-// run them itself, on one goroutine (step.go). The clock, the disk and the
-// network come from outside.
+// When the leader proposes is the pacer's to say (pacer.go). The three are a
+// small function each (turn, writeOnce, applyOnce) with a goroutine of its own;
+// who has brought work does the loop's turn and the applying himself if nobody is
+// at it (drive.go). None waits for another: whoever can't go on holds its queue
+// until it is released (queue.go). So a simulation can run them itself, on one
+// goroutine (step.go). The clock, the disk and the network come from outside.
 //
-// In the room: proposing, committing, membership, leader transfer, snapshots,
-// and how an ensemble begins or is joined (found.go, join.go). Not in the
-// room: what an operation means, sessions, and client connections.
+// In the room: proposing, committing, membership (plan.go says what is refused),
+// leader transfer, snapshots; below it how an ensemble begins (formation) and how
+// members talk (transport). Not in the room: what an operation means, sessions,
+// and client connections.
 package replica

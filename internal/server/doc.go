@@ -1,9 +1,9 @@
 // Package server serves ZooKeeper clients on one member.
 //
 // A request's way: a loop over many clients (sockets, netconn.go) reads bytes,
-// reader.go cuts frames, request.go looks at the operation. A read is answered from the
-// local tree at once if nothing of the session is outstanding, and otherwise
-// waits in the connection's queue (queue.go); a write gets the session's next
+// reader.go cuts frames, request.go looks at the operation. A read is answered
+// from the local tree at once if nothing of the session is outstanding, and
+// otherwise waits in the connection's queue (queue.go); a write gets the session's next
 // number and goes into the replica's outbox. What is committed comes back
 // through apply.go, in log order: first the events of each transaction are
 // appended to the connections that watch, then the reply to its own
