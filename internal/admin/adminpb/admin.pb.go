@@ -54,6 +54,9 @@ const (
 	// Refuses to serve: its ensemble lost its majority without it, and goes on as
 	// another one.
 	Membership_MEMBERSHIP_SUPERSEDED Membership = 6
+	// Refuses to serve: its data can't be read; StatusResponse.disk says which
+	// file. Only a member that was started with --await-bootstrap stays for that.
+	Membership_MEMBERSHIP_UNREADABLE Membership = 7
 )
 
 // Enum value maps for Membership.
@@ -66,6 +69,7 @@ var (
 		4: "MEMBERSHIP_REMOVED",
 		5: "MEMBERSHIP_FOREIGN",
 		6: "MEMBERSHIP_SUPERSEDED",
+		7: "MEMBERSHIP_UNREADABLE",
 	}
 	Membership_value = map[string]int32{
 		"MEMBERSHIP_UNSPECIFIED": 0,
@@ -75,6 +79,7 @@ var (
 		"MEMBERSHIP_REMOVED":     4,
 		"MEMBERSHIP_FOREIGN":     5,
 		"MEMBERSHIP_SUPERSEDED":  6,
+		"MEMBERSHIP_UNREADABLE":  7,
 	}
 )
 
@@ -279,6 +284,63 @@ func (x Role) Number() protoreflect.EnumNumber {
 // Deprecated: Use Role.Descriptor instead.
 func (Role) EnumDescriptor() ([]byte, []int) {
 	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{2}
+}
+
+// SessionState is a session's state as the ensemble sees it.
+type SessionState int32
+
+const (
+	SessionState_SESSION_STATE_UNSPECIFIED SessionState = 0
+	// Restored after a restart of the whole ensemble, and its client not seen
+	// since. A change of leader never causes it.
+	SessionState_SESSION_STATE_NOT_CONNECTED SessionState = 1
+	// No open connection now, or its handshake is under way.
+	SessionState_SESSION_STATE_CONNECTING SessionState = 2
+	// Its member reports an open connection.
+	SessionState_SESSION_STATE_CONNECTED SessionState = 3
+)
+
+// Enum value maps for SessionState.
+var (
+	SessionState_name = map[int32]string{
+		0: "SESSION_STATE_UNSPECIFIED",
+		1: "SESSION_STATE_NOT_CONNECTED",
+		2: "SESSION_STATE_CONNECTING",
+		3: "SESSION_STATE_CONNECTED",
+	}
+	SessionState_value = map[string]int32{
+		"SESSION_STATE_UNSPECIFIED":   0,
+		"SESSION_STATE_NOT_CONNECTED": 1,
+		"SESSION_STATE_CONNECTING":    2,
+		"SESSION_STATE_CONNECTED":     3,
+	}
+)
+
+func (x SessionState) Enum() *SessionState {
+	p := new(SessionState)
+	*p = x
+	return p
+}
+
+func (x SessionState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (SessionState) Descriptor() protoreflect.EnumDescriptor {
+	return file_internal_admin_adminpb_admin_proto_enumTypes[3].Descriptor()
+}
+
+func (SessionState) Type() protoreflect.EnumType {
+	return &file_internal_admin_adminpb_admin_proto_enumTypes[3]
+}
+
+func (x SessionState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use SessionState.Descriptor instead.
+func (SessionState) EnumDescriptor() ([]byte, []int) {
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{3}
 }
 
 type StatusRequest struct {
@@ -1053,7 +1115,11 @@ type DiskHealth struct {
 	// Syncs take longer than they should.
 	Slow bool `protobuf:"varint,2,opt,name=slow,proto3" json:"slow,omitempty"`
 	// What failed or is slow; empty if all is well.
-	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The file that is damaged, and the offset of the damage in it; empty if the
+	// trouble is not one file's.
+	File          string `protobuf:"bytes,4,opt,name=file,proto3" json:"file,omitempty"`
+	Offset        int64  `protobuf:"varint,5,opt,name=offset,proto3" json:"offset,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1109,6 +1175,20 @@ func (x *DiskHealth) GetReason() string {
 	return ""
 }
 
+func (x *DiskHealth) GetFile() string {
+	if x != nil {
+		return x.File
+	}
+	return ""
+}
+
+func (x *DiskHealth) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
 // SessionCounts are the sessions of the whole ensemble.
 type SessionCounts struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1119,7 +1199,11 @@ type SessionCounts struct {
 	// No live connection now.
 	Connecting int64 `protobuf:"varint,4,opt,name=connecting,proto3" json:"connecting,omitempty"`
 	// Restored after a restart of the whole ensemble, and not seen since.
-	NotConnected  int64 `protobuf:"varint,5,opt,name=not_connected,json=notConnected,proto3" json:"not_connected,omitempty"`
+	NotConnected int64 `protobuf:"varint,5,opt,name=not_connected,json=notConnected,proto3" json:"not_connected,omitempty"`
+	// Sessions that have ended since the ensemble began: closed by their clients,
+	// and expired.
+	Closed        int64 `protobuf:"varint,6,opt,name=closed,proto3" json:"closed,omitempty"`
+	Expired       int64 `protobuf:"varint,7,opt,name=expired,proto3" json:"expired,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1185,6 +1269,20 @@ func (x *SessionCounts) GetConnecting() int64 {
 func (x *SessionCounts) GetNotConnected() int64 {
 	if x != nil {
 		return x.NotConnected
+	}
+	return 0
+}
+
+func (x *SessionCounts) GetClosed() int64 {
+	if x != nil {
+		return x.Closed
+	}
+	return 0
+}
+
+func (x *SessionCounts) GetExpired() int64 {
+	if x != nil {
+		return x.Expired
 	}
 	return 0
 }
@@ -1847,10 +1945,13 @@ func (x *MembershipResponse) GetLearners() []*Member {
 type StartCleanRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The ids that the member has now, as its Status gives them.
-	ClusterId     string `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
-	MemberId      uint64 `protobuf:"varint,2,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	ClusterId string `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	MemberId  uint64 `protobuf:"varint,2,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
+	// The member can't read who it is (MEMBERSHIP_UNREADABLE and no member_id in
+	// its Status): the ids are left out.
+	UnreadableIdentity bool `protobuf:"varint,3,opt,name=unreadable_identity,json=unreadableIdentity,proto3" json:"unreadable_identity,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *StartCleanRequest) Reset() {
@@ -1895,6 +1996,13 @@ func (x *StartCleanRequest) GetMemberId() uint64 {
 		return x.MemberId
 	}
 	return 0
+}
+
+func (x *StartCleanRequest) GetUnreadableIdentity() bool {
+	if x != nil {
+		return x.UnreadableIdentity
+	}
+	return false
 }
 
 type StartCleanResponse struct {
@@ -2242,6 +2350,1016 @@ func (x *SnapshotHeader) GetTerm() uint64 {
 	return 0
 }
 
+type WatchSessionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where an earlier stream broke off: the last position that was taken in. If
+	// the leader is still the same and has kept what came since, the stream goes
+	// on from there; otherwise it begins with a snapshot.
+	Resume *SessionsPosition `protobuf:"bytes,1,opt,name=resume,proto3" json:"resume,omitempty"`
+	// The nodes whose data is wanted: paths from the root, in which * stands for
+	// any letters within one element, and ** as the last element for one element
+	// or more. At most 64 of at most 1024 bytes each.
+	DataPatterns []string `protobuf:"bytes,2,rep,name=data_patterns,json=dataPatterns,proto3" json:"data_patterns,omitempty"`
+	// The longest data that is sent, in bytes; what is longer is cut off. 0 for
+	// 1024; at most 4096.
+	MaxDataBytes int32 `protobuf:"varint,3,opt,name=max_data_bytes,json=maxDataBytes,proto3" json:"max_data_bytes,omitempty"`
+	// How many sessions a heartbeat's ranking has, at most 100; 0 for none.
+	AtRisk        int32 `protobuf:"varint,4,opt,name=at_risk,json=atRisk,proto3" json:"at_risk,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchSessionsRequest) Reset() {
+	*x = WatchSessionsRequest{}
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchSessionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchSessionsRequest) ProtoMessage() {}
+
+func (x *WatchSessionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchSessionsRequest.ProtoReflect.Descriptor instead.
+func (*WatchSessionsRequest) Descriptor() ([]byte, []int) {
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *WatchSessionsRequest) GetResume() *SessionsPosition {
+	if x != nil {
+		return x.Resume
+	}
+	return nil
+}
+
+func (x *WatchSessionsRequest) GetDataPatterns() []string {
+	if x != nil {
+		return x.DataPatterns
+	}
+	return nil
+}
+
+func (x *WatchSessionsRequest) GetMaxDataBytes() int32 {
+	if x != nil {
+		return x.MaxDataBytes
+	}
+	return 0
+}
+
+func (x *WatchSessionsRequest) GetAtRisk() int32 {
+	if x != nil {
+		return x.AtRisk
+	}
+	return 0
+}
+
+// SessionsPosition is a place in one leader's stream.
+type SessionsPosition struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Random for each time that a member becomes leader.
+	Reign         uint64 `protobuf:"varint,1,opt,name=reign,proto3" json:"reign,omitempty"`
+	Sequence      uint64 `protobuf:"varint,2,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SessionsPosition) Reset() {
+	*x = SessionsPosition{}
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SessionsPosition) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SessionsPosition) ProtoMessage() {}
+
+func (x *SessionsPosition) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SessionsPosition.ProtoReflect.Descriptor instead.
+func (*SessionsPosition) Descriptor() ([]byte, []int) {
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *SessionsPosition) GetReign() uint64 {
+	if x != nil {
+		return x.Reign
+	}
+	return 0
+}
+
+func (x *SessionsPosition) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+// SessionsUpdate is one message of the stream.
+type SessionsUpdate struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The stream up to and including this message. Missing within a snapshot
+	// until its last part: nothing can be resumed there.
+	Position *SessionsPosition `protobuf:"bytes,1,opt,name=position,proto3" json:"position,omitempty"`
+	// The transaction up to which everything has been told. It never falls.
+	Zxid int64 `protobuf:"varint,2,opt,name=zxid,proto3" json:"zxid,omitempty"`
+	// Types that are valid to be assigned to Body:
+	//
+	//	*SessionsUpdate_Snapshot
+	//	*SessionsUpdate_Changes
+	//	*SessionsUpdate_Heartbeat
+	Body          isSessionsUpdate_Body `protobuf_oneof:"body"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SessionsUpdate) Reset() {
+	*x = SessionsUpdate{}
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SessionsUpdate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SessionsUpdate) ProtoMessage() {}
+
+func (x *SessionsUpdate) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SessionsUpdate.ProtoReflect.Descriptor instead.
+func (*SessionsUpdate) Descriptor() ([]byte, []int) {
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *SessionsUpdate) GetPosition() *SessionsPosition {
+	if x != nil {
+		return x.Position
+	}
+	return nil
+}
+
+func (x *SessionsUpdate) GetZxid() int64 {
+	if x != nil {
+		return x.Zxid
+	}
+	return 0
+}
+
+func (x *SessionsUpdate) GetBody() isSessionsUpdate_Body {
+	if x != nil {
+		return x.Body
+	}
+	return nil
+}
+
+func (x *SessionsUpdate) GetSnapshot() *SessionsSnapshot {
+	if x != nil {
+		if x, ok := x.Body.(*SessionsUpdate_Snapshot); ok {
+			return x.Snapshot
+		}
+	}
+	return nil
+}
+
+func (x *SessionsUpdate) GetChanges() *SessionsChanges {
+	if x != nil {
+		if x, ok := x.Body.(*SessionsUpdate_Changes); ok {
+			return x.Changes
+		}
+	}
+	return nil
+}
+
+func (x *SessionsUpdate) GetHeartbeat() *SessionsHeartbeat {
+	if x != nil {
+		if x, ok := x.Body.(*SessionsUpdate_Heartbeat); ok {
+			return x.Heartbeat
+		}
+	}
+	return nil
+}
+
+type isSessionsUpdate_Body interface {
+	isSessionsUpdate_Body()
+}
+
+type SessionsUpdate_Snapshot struct {
+	Snapshot *SessionsSnapshot `protobuf:"bytes,3,opt,name=snapshot,proto3,oneof"`
+}
+
+type SessionsUpdate_Changes struct {
+	Changes *SessionsChanges `protobuf:"bytes,4,opt,name=changes,proto3,oneof"`
+}
+
+type SessionsUpdate_Heartbeat struct {
+	Heartbeat *SessionsHeartbeat `protobuf:"bytes,5,opt,name=heartbeat,proto3,oneof"`
+}
+
+func (*SessionsUpdate_Snapshot) isSessionsUpdate_Body() {}
+
+func (*SessionsUpdate_Changes) isSessionsUpdate_Body() {}
+
+func (*SessionsUpdate_Heartbeat) isSessionsUpdate_Body() {}
+
+// SessionsSnapshot is a part of the whole. With the first part, everything that
+// was known before is void.
+type SessionsSnapshot struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	First         bool                   `protobuf:"varint,1,opt,name=first,proto3" json:"first,omitempty"`
+	Last          bool                   `protobuf:"varint,2,opt,name=last,proto3" json:"last,omitempty"`
+	Sessions      []*Session             `protobuf:"bytes,3,rep,name=sessions,proto3" json:"sessions,omitempty"`
+	Ephemerals    []*Ephemeral           `protobuf:"bytes,4,rep,name=ephemerals,proto3" json:"ephemerals,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SessionsSnapshot) Reset() {
+	*x = SessionsSnapshot{}
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SessionsSnapshot) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SessionsSnapshot) ProtoMessage() {}
+
+func (x *SessionsSnapshot) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SessionsSnapshot.ProtoReflect.Descriptor instead.
+func (*SessionsSnapshot) Descriptor() ([]byte, []int) {
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *SessionsSnapshot) GetFirst() bool {
+	if x != nil {
+		return x.First
+	}
+	return false
+}
+
+func (x *SessionsSnapshot) GetLast() bool {
+	if x != nil {
+		return x.Last
+	}
+	return false
+}
+
+func (x *SessionsSnapshot) GetSessions() []*Session {
+	if x != nil {
+		return x.Sessions
+	}
+	return nil
+}
+
+func (x *SessionsSnapshot) GetEphemerals() []*Ephemeral {
+	if x != nil {
+		return x.Ephemerals
+	}
+	return nil
+}
+
+type SessionsChanges struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the order in which they happened. A session's changes of state within one
+	// message may have been joined to the last of them.
+	Changes       []*SessionsChange `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SessionsChanges) Reset() {
+	*x = SessionsChanges{}
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SessionsChanges) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SessionsChanges) ProtoMessage() {}
+
+func (x *SessionsChanges) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SessionsChanges.ProtoReflect.Descriptor instead.
+func (*SessionsChanges) Descriptor() ([]byte, []int) {
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *SessionsChanges) GetChanges() []*SessionsChange {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+type SessionsChange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Change:
+	//
+	//	*SessionsChange_Session
+	//	*SessionsChange_End
+	//	*SessionsChange_Ephemeral
+	//	*SessionsChange_Gone
+	Change        isSessionsChange_Change `protobuf_oneof:"change"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SessionsChange) Reset() {
+	*x = SessionsChange{}
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SessionsChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SessionsChange) ProtoMessage() {}
+
+func (x *SessionsChange) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SessionsChange.ProtoReflect.Descriptor instead.
+func (*SessionsChange) Descriptor() ([]byte, []int) {
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *SessionsChange) GetChange() isSessionsChange_Change {
+	if x != nil {
+		return x.Change
+	}
+	return nil
+}
+
+func (x *SessionsChange) GetSession() *Session {
+	if x != nil {
+		if x, ok := x.Change.(*SessionsChange_Session); ok {
+			return x.Session
+		}
+	}
+	return nil
+}
+
+func (x *SessionsChange) GetEnd() *SessionEnd {
+	if x != nil {
+		if x, ok := x.Change.(*SessionsChange_End); ok {
+			return x.End
+		}
+	}
+	return nil
+}
+
+func (x *SessionsChange) GetEphemeral() *Ephemeral {
+	if x != nil {
+		if x, ok := x.Change.(*SessionsChange_Ephemeral); ok {
+			return x.Ephemeral
+		}
+	}
+	return nil
+}
+
+func (x *SessionsChange) GetGone() *EphemeralGone {
+	if x != nil {
+		if x, ok := x.Change.(*SessionsChange_Gone); ok {
+			return x.Gone
+		}
+	}
+	return nil
+}
+
+type isSessionsChange_Change interface {
+	isSessionsChange_Change()
+}
+
+type SessionsChange_Session struct {
+	// A session is new, or another than before.
+	Session *Session `protobuf:"bytes,1,opt,name=session,proto3,oneof"`
+}
+
+type SessionsChange_End struct {
+	// A session has ended, after its ephemerals have gone.
+	End *SessionEnd `protobuf:"bytes,2,opt,name=end,proto3,oneof"`
+}
+
+type SessionsChange_Ephemeral struct {
+	// An ephemeral node is new, or has other data than before.
+	Ephemeral *Ephemeral `protobuf:"bytes,3,opt,name=ephemeral,proto3,oneof"`
+}
+
+type SessionsChange_Gone struct {
+	// An ephemeral node is gone.
+	Gone *EphemeralGone `protobuf:"bytes,4,opt,name=gone,proto3,oneof"`
+}
+
+func (*SessionsChange_Session) isSessionsChange_Change() {}
+
+func (*SessionsChange_End) isSessionsChange_Change() {}
+
+func (*SessionsChange_Ephemeral) isSessionsChange_Change() {}
+
+func (*SessionsChange_Gone) isSessionsChange_Change() {}
+
+type Session struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As clients know it: a 64-bit number that is shown as 0x and hexadecimal
+	// digits.
+	Id    uint64       `protobuf:"fixed64,1,opt,name=id,proto3" json:"id,omitempty"`
+	State SessionState `protobuf:"varint,2,opt,name=state,proto3,enum=conclave.admin.v1.SessionState" json:"state,omitempty"`
+	// The member that it is attached to, or was last.
+	MemberId uint64 `protobuf:"varint,3,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
+	// The client's address, host:port, as that member saw it.
+	Client    string `protobuf:"bytes,4,opt,name=client,proto3" json:"client,omitempty"`
+	TimeoutMs int64  `protobuf:"varint,5,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`
+	// For how long nothing has been heard from its client, when this was sent. It
+	// is not sent again as it grows.
+	SilenceMs int64 `protobuf:"varint,6,opt,name=silence_ms,json=silenceMs,proto3" json:"silence_ms,omitempty"`
+	// Its ephemeral nodes. Their changes do not send the session again.
+	Ephemerals int64 `protobuf:"varint,7,opt,name=ephemerals,proto3" json:"ephemerals,omitempty"`
+	// When it was created, in milliseconds since the Unix epoch.
+	CreatedMs     int64 `protobuf:"varint,8,opt,name=created_ms,json=createdMs,proto3" json:"created_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Session) Reset() {
+	*x = Session{}
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Session) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Session) ProtoMessage() {}
+
+func (x *Session) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Session.ProtoReflect.Descriptor instead.
+func (*Session) Descriptor() ([]byte, []int) {
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *Session) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Session) GetState() SessionState {
+	if x != nil {
+		return x.State
+	}
+	return SessionState_SESSION_STATE_UNSPECIFIED
+}
+
+func (x *Session) GetMemberId() uint64 {
+	if x != nil {
+		return x.MemberId
+	}
+	return 0
+}
+
+func (x *Session) GetClient() string {
+	if x != nil {
+		return x.Client
+	}
+	return ""
+}
+
+func (x *Session) GetTimeoutMs() int64 {
+	if x != nil {
+		return x.TimeoutMs
+	}
+	return 0
+}
+
+func (x *Session) GetSilenceMs() int64 {
+	if x != nil {
+		return x.SilenceMs
+	}
+	return 0
+}
+
+func (x *Session) GetEphemerals() int64 {
+	if x != nil {
+		return x.Ephemerals
+	}
+	return 0
+}
+
+func (x *Session) GetCreatedMs() int64 {
+	if x != nil {
+		return x.CreatedMs
+	}
+	return 0
+}
+
+// SessionEnd: CLOSED, by its client or because it expired.
+type SessionEnd struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As it was last.
+	Session *Session `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
+	Expired bool     `protobuf:"varint,2,opt,name=expired,proto3" json:"expired,omitempty"`
+	Zxid    int64    `protobuf:"varint,3,opt,name=zxid,proto3" json:"zxid,omitempty"`
+	// The ephemeral nodes that went with it, sorted; at most 64 of the
+	// session.ephemerals that there were.
+	Paths         []string `protobuf:"bytes,4,rep,name=paths,proto3" json:"paths,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SessionEnd) Reset() {
+	*x = SessionEnd{}
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SessionEnd) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SessionEnd) ProtoMessage() {}
+
+func (x *SessionEnd) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SessionEnd.ProtoReflect.Descriptor instead.
+func (*SessionEnd) Descriptor() ([]byte, []int) {
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *SessionEnd) GetSession() *Session {
+	if x != nil {
+		return x.Session
+	}
+	return nil
+}
+
+func (x *SessionEnd) GetExpired() bool {
+	if x != nil {
+		return x.Expired
+	}
+	return false
+}
+
+func (x *SessionEnd) GetZxid() int64 {
+	if x != nil {
+		return x.Zxid
+	}
+	return 0
+}
+
+func (x *SessionEnd) GetPaths() []string {
+	if x != nil {
+		return x.Paths
+	}
+	return nil
+}
+
+type Ephemeral struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Path      string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	SessionId uint64                 `protobuf:"fixed64,2,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// The transactions that created it and that set its data last. czxid is a
+	// fencing token: of two nodes of one path, the later has the higher.
+	Czxid int64 `protobuf:"varint,3,opt,name=czxid,proto3" json:"czxid,omitempty"`
+	Mzxid int64 `protobuf:"varint,4,opt,name=mzxid,proto3" json:"mzxid,omitempty"`
+	// When it was created, in milliseconds since the Unix epoch, by the clock of
+	// the leader of the time.
+	CreatedMs int64 `protobuf:"varint,5,opt,name=created_ms,json=createdMs,proto3" json:"created_ms,omitempty"`
+	// Its data, if the path matches one of data_patterns, up to max_data_bytes; it
+	// may be newer than zxid, and is then sent again.
+	Data []byte `protobuf:"bytes,6,opt,name=data,proto3" json:"data,omitempty"`
+	// The length of all of its data.
+	DataLength    int64 `protobuf:"varint,7,opt,name=data_length,json=dataLength,proto3" json:"data_length,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Ephemeral) Reset() {
+	*x = Ephemeral{}
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Ephemeral) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Ephemeral) ProtoMessage() {}
+
+func (x *Ephemeral) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Ephemeral.ProtoReflect.Descriptor instead.
+func (*Ephemeral) Descriptor() ([]byte, []int) {
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *Ephemeral) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Ephemeral) GetSessionId() uint64 {
+	if x != nil {
+		return x.SessionId
+	}
+	return 0
+}
+
+func (x *Ephemeral) GetCzxid() int64 {
+	if x != nil {
+		return x.Czxid
+	}
+	return 0
+}
+
+func (x *Ephemeral) GetMzxid() int64 {
+	if x != nil {
+		return x.Mzxid
+	}
+	return 0
+}
+
+func (x *Ephemeral) GetCreatedMs() int64 {
+	if x != nil {
+		return x.CreatedMs
+	}
+	return 0
+}
+
+func (x *Ephemeral) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *Ephemeral) GetDataLength() int64 {
+	if x != nil {
+		return x.DataLength
+	}
+	return 0
+}
+
+type EphemeralGone struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Path      string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	SessionId uint64                 `protobuf:"fixed64,2,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	Czxid     int64                  `protobuf:"varint,3,opt,name=czxid,proto3" json:"czxid,omitempty"`
+	// The transaction that removed it.
+	Zxid          int64 `protobuf:"varint,4,opt,name=zxid,proto3" json:"zxid,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EphemeralGone) Reset() {
+	*x = EphemeralGone{}
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EphemeralGone) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EphemeralGone) ProtoMessage() {}
+
+func (x *EphemeralGone) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EphemeralGone.ProtoReflect.Descriptor instead.
+func (*EphemeralGone) Descriptor() ([]byte, []int) {
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *EphemeralGone) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *EphemeralGone) GetSessionId() uint64 {
+	if x != nil {
+		return x.SessionId
+	}
+	return 0
+}
+
+func (x *EphemeralGone) GetCzxid() int64 {
+	if x != nil {
+		return x.Czxid
+	}
+	return 0
+}
+
+func (x *EphemeralGone) GetZxid() int64 {
+	if x != nil {
+		return x.Zxid
+	}
+	return 0
+}
+
+// SessionsHeartbeat comes every second, and when quorum or settled changes.
+type SessionsHeartbeat struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A majority has confirmed the leader lately. If not, nothing that is shown may
+	// be taken for the present: another leader may be at work.
+	Quorum bool `protobuf:"varint,1,opt,name=quorum,proto3" json:"quorum,omitempty"`
+	// Time since that was last so; 0 if it is.
+	NoQuorumMs int64 `protobuf:"varint,2,opt,name=no_quorum_ms,json=noQuorumMs,proto3" json:"no_quorum_ms,omitempty"`
+	// Every member that answers has told the leader who is connected to it. Not so
+	// only for a moment after a change of leader: until then sessions that are
+	// connected elsewhere may be shown as CONNECTING.
+	Settled bool           `protobuf:"varint,3,opt,name=settled,proto3" json:"settled,omitempty"`
+	Totals  *SessionTotals `protobuf:"bytes,4,opt,name=totals,proto3" json:"totals,omitempty"`
+	// The sessions most at risk, worst first: those without a connection before
+	// those with one, and by the share of the timeout that is used up.
+	AtRisk        []*Session `protobuf:"bytes,5,rep,name=at_risk,json=atRisk,proto3" json:"at_risk,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SessionsHeartbeat) Reset() {
+	*x = SessionsHeartbeat{}
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SessionsHeartbeat) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SessionsHeartbeat) ProtoMessage() {}
+
+func (x *SessionsHeartbeat) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SessionsHeartbeat.ProtoReflect.Descriptor instead.
+func (*SessionsHeartbeat) Descriptor() ([]byte, []int) {
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *SessionsHeartbeat) GetQuorum() bool {
+	if x != nil {
+		return x.Quorum
+	}
+	return false
+}
+
+func (x *SessionsHeartbeat) GetNoQuorumMs() int64 {
+	if x != nil {
+		return x.NoQuorumMs
+	}
+	return 0
+}
+
+func (x *SessionsHeartbeat) GetSettled() bool {
+	if x != nil {
+		return x.Settled
+	}
+	return false
+}
+
+func (x *SessionsHeartbeat) GetTotals() *SessionTotals {
+	if x != nil {
+		return x.Totals
+	}
+	return nil
+}
+
+func (x *SessionsHeartbeat) GetAtRisk() []*Session {
+	if x != nil {
+		return x.AtRisk
+	}
+	return nil
+}
+
+// SessionTotals are those of the whole ensemble.
+type SessionTotals struct {
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	NotConnected int64                  `protobuf:"varint,1,opt,name=not_connected,json=notConnected,proto3" json:"not_connected,omitempty"`
+	Connecting   int64                  `protobuf:"varint,2,opt,name=connecting,proto3" json:"connecting,omitempty"`
+	Connected    int64                  `protobuf:"varint,3,opt,name=connected,proto3" json:"connected,omitempty"`
+	// Ended since the ensemble began.
+	Closed        int64 `protobuf:"varint,4,opt,name=closed,proto3" json:"closed,omitempty"`
+	Expired       int64 `protobuf:"varint,5,opt,name=expired,proto3" json:"expired,omitempty"`
+	Ephemerals    int64 `protobuf:"varint,6,opt,name=ephemerals,proto3" json:"ephemerals,omitempty"`
+	Watches       int64 `protobuf:"varint,7,opt,name=watches,proto3" json:"watches,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SessionTotals) Reset() {
+	*x = SessionTotals{}
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SessionTotals) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SessionTotals) ProtoMessage() {}
+
+func (x *SessionTotals) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SessionTotals.ProtoReflect.Descriptor instead.
+func (*SessionTotals) Descriptor() ([]byte, []int) {
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *SessionTotals) GetNotConnected() int64 {
+	if x != nil {
+		return x.NotConnected
+	}
+	return 0
+}
+
+func (x *SessionTotals) GetConnecting() int64 {
+	if x != nil {
+		return x.Connecting
+	}
+	return 0
+}
+
+func (x *SessionTotals) GetConnected() int64 {
+	if x != nil {
+		return x.Connected
+	}
+	return 0
+}
+
+func (x *SessionTotals) GetClosed() int64 {
+	if x != nil {
+		return x.Closed
+	}
+	return 0
+}
+
+func (x *SessionTotals) GetExpired() int64 {
+	if x != nil {
+		return x.Expired
+	}
+	return 0
+}
+
+func (x *SessionTotals) GetEphemerals() int64 {
+	if x != nil {
+		return x.Ephemerals
+	}
+	return 0
+}
+
+func (x *SessionTotals) GetWatches() int64 {
+	if x != nil {
+		return x.Watches
+	}
+	return 0
+}
+
 var File_internal_admin_adminpb_admin_proto protoreflect.FileDescriptor
 
 const file_internal_admin_adminpb_admin_proto_rawDesc = "" +
@@ -2329,12 +3447,14 @@ const file_internal_admin_adminpb_admin_proto_rawDesc = "" +
 	"DrainState\x12\x16\n" +
 	"\x06active\x18\x01 \x01(\bR\x06active\x12\x1b\n" +
 	"\tactive_ms\x18\x02 \x01(\x03R\bactiveMs\x12\x1c\n" +
-	"\tremaining\x18\x03 \x01(\x03R\tremaining\"P\n" +
+	"\tremaining\x18\x03 \x01(\x03R\tremaining\"|\n" +
 	"\n" +
 	"DiskHealth\x12\x16\n" +
 	"\x06failed\x18\x01 \x01(\bR\x06failed\x12\x12\n" +
 	"\x04slow\x18\x02 \x01(\bR\x04slow\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xab\x01\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x12\n" +
+	"\x04file\x18\x04 \x01(\tR\x04file\x12\x16\n" +
+	"\x06offset\x18\x05 \x01(\x03R\x06offset\"\xdd\x01\n" +
 	"\rSessionCounts\x12\x14\n" +
 	"\x05total\x18\x01 \x01(\x03R\x05total\x12!\n" +
 	"\fstates_known\x18\x02 \x01(\bR\vstatesKnown\x12\x1c\n" +
@@ -2342,7 +3462,9 @@ const file_internal_admin_adminpb_admin_proto_rawDesc = "" +
 	"\n" +
 	"connecting\x18\x04 \x01(\x03R\n" +
 	"connecting\x12#\n" +
-	"\rnot_connected\x18\x05 \x01(\x03R\fnotConnected\"E\n" +
+	"\rnot_connected\x18\x05 \x01(\x03R\fnotConnected\x12\x16\n" +
+	"\x06closed\x18\x06 \x01(\x03R\x06closed\x12\x18\n" +
+	"\aexpired\x18\a \x01(\x03R\aexpired\"E\n" +
 	"\x19TransferLeadershipRequest\x12(\n" +
 	"\x10target_member_id\x18\x01 \x01(\x04R\x0etargetMemberId\"9\n" +
 	"\x1aTransferLeadershipResponse\x12\x1b\n" +
@@ -2383,11 +3505,12 @@ const file_internal_admin_adminpb_admin_proto_rawDesc = "" +
 	"\x12MembershipResponse\x12/\n" +
 	"\x13configuration_index\x18\x01 \x01(\x04R\x12configurationIndex\x121\n" +
 	"\x06voters\x18\x02 \x03(\v2\x19.conclave.admin.v1.MemberR\x06voters\x125\n" +
-	"\blearners\x18\x03 \x03(\v2\x19.conclave.admin.v1.MemberR\blearners\"O\n" +
+	"\blearners\x18\x03 \x03(\v2\x19.conclave.admin.v1.MemberR\blearners\"\x80\x01\n" +
 	"\x11StartCleanRequest\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x1b\n" +
-	"\tmember_id\x18\x02 \x01(\x04R\bmemberId\"/\n" +
+	"\tmember_id\x18\x02 \x01(\x04R\bmemberId\x12/\n" +
+	"\x13unreadable_identity\x18\x03 \x01(\bR\x12unreadableIdentity\"/\n" +
 	"\x12StartCleanResponse\x12\x19\n" +
 	"\bmoved_to\x18\x01 \x01(\tR\amovedTo\"\x89\x01\n" +
 	"\x1aRecoverLostMajorityRequest\x12\x1d\n" +
@@ -2412,7 +3535,93 @@ const file_internal_admin_adminpb_admin_proto_rawDesc = "" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x12\n" +
 	"\x04zxid\x18\x02 \x01(\x03R\x04zxid\x12\x14\n" +
 	"\x05index\x18\x03 \x01(\x04R\x05index\x12\x12\n" +
-	"\x04term\x18\x04 \x01(\x04R\x04term*\xbb\x01\n" +
+	"\x04term\x18\x04 \x01(\x04R\x04term\"\xb7\x01\n" +
+	"\x14WatchSessionsRequest\x12;\n" +
+	"\x06resume\x18\x01 \x01(\v2#.conclave.admin.v1.SessionsPositionR\x06resume\x12#\n" +
+	"\rdata_patterns\x18\x02 \x03(\tR\fdataPatterns\x12$\n" +
+	"\x0emax_data_bytes\x18\x03 \x01(\x05R\fmaxDataBytes\x12\x17\n" +
+	"\aat_risk\x18\x04 \x01(\x05R\x06atRisk\"D\n" +
+	"\x10SessionsPosition\x12\x14\n" +
+	"\x05reign\x18\x01 \x01(\x04R\x05reign\x12\x1a\n" +
+	"\bsequence\x18\x02 \x01(\x04R\bsequence\"\xb6\x02\n" +
+	"\x0eSessionsUpdate\x12?\n" +
+	"\bposition\x18\x01 \x01(\v2#.conclave.admin.v1.SessionsPositionR\bposition\x12\x12\n" +
+	"\x04zxid\x18\x02 \x01(\x03R\x04zxid\x12A\n" +
+	"\bsnapshot\x18\x03 \x01(\v2#.conclave.admin.v1.SessionsSnapshotH\x00R\bsnapshot\x12>\n" +
+	"\achanges\x18\x04 \x01(\v2\".conclave.admin.v1.SessionsChangesH\x00R\achanges\x12D\n" +
+	"\theartbeat\x18\x05 \x01(\v2$.conclave.admin.v1.SessionsHeartbeatH\x00R\theartbeatB\x06\n" +
+	"\x04body\"\xb2\x01\n" +
+	"\x10SessionsSnapshot\x12\x14\n" +
+	"\x05first\x18\x01 \x01(\bR\x05first\x12\x12\n" +
+	"\x04last\x18\x02 \x01(\bR\x04last\x126\n" +
+	"\bsessions\x18\x03 \x03(\v2\x1a.conclave.admin.v1.SessionR\bsessions\x12<\n" +
+	"\n" +
+	"ephemerals\x18\x04 \x03(\v2\x1c.conclave.admin.v1.EphemeralR\n" +
+	"ephemerals\"N\n" +
+	"\x0fSessionsChanges\x12;\n" +
+	"\achanges\x18\x01 \x03(\v2!.conclave.admin.v1.SessionsChangeR\achanges\"\xfb\x01\n" +
+	"\x0eSessionsChange\x126\n" +
+	"\asession\x18\x01 \x01(\v2\x1a.conclave.admin.v1.SessionH\x00R\asession\x121\n" +
+	"\x03end\x18\x02 \x01(\v2\x1d.conclave.admin.v1.SessionEndH\x00R\x03end\x12<\n" +
+	"\tephemeral\x18\x03 \x01(\v2\x1c.conclave.admin.v1.EphemeralH\x00R\tephemeral\x126\n" +
+	"\x04gone\x18\x04 \x01(\v2 .conclave.admin.v1.EphemeralGoneH\x00R\x04goneB\b\n" +
+	"\x06change\"\x82\x02\n" +
+	"\aSession\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x06R\x02id\x125\n" +
+	"\x05state\x18\x02 \x01(\x0e2\x1f.conclave.admin.v1.SessionStateR\x05state\x12\x1b\n" +
+	"\tmember_id\x18\x03 \x01(\x04R\bmemberId\x12\x16\n" +
+	"\x06client\x18\x04 \x01(\tR\x06client\x12\x1d\n" +
+	"\n" +
+	"timeout_ms\x18\x05 \x01(\x03R\ttimeoutMs\x12\x1d\n" +
+	"\n" +
+	"silence_ms\x18\x06 \x01(\x03R\tsilenceMs\x12\x1e\n" +
+	"\n" +
+	"ephemerals\x18\a \x01(\x03R\n" +
+	"ephemerals\x12\x1d\n" +
+	"\n" +
+	"created_ms\x18\b \x01(\x03R\tcreatedMs\"\x86\x01\n" +
+	"\n" +
+	"SessionEnd\x124\n" +
+	"\asession\x18\x01 \x01(\v2\x1a.conclave.admin.v1.SessionR\asession\x12\x18\n" +
+	"\aexpired\x18\x02 \x01(\bR\aexpired\x12\x12\n" +
+	"\x04zxid\x18\x03 \x01(\x03R\x04zxid\x12\x14\n" +
+	"\x05paths\x18\x04 \x03(\tR\x05paths\"\xbe\x01\n" +
+	"\tEphemeral\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x02 \x01(\x06R\tsessionId\x12\x14\n" +
+	"\x05czxid\x18\x03 \x01(\x03R\x05czxid\x12\x14\n" +
+	"\x05mzxid\x18\x04 \x01(\x03R\x05mzxid\x12\x1d\n" +
+	"\n" +
+	"created_ms\x18\x05 \x01(\x03R\tcreatedMs\x12\x12\n" +
+	"\x04data\x18\x06 \x01(\fR\x04data\x12\x1f\n" +
+	"\vdata_length\x18\a \x01(\x03R\n" +
+	"dataLength\"l\n" +
+	"\rEphemeralGone\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x02 \x01(\x06R\tsessionId\x12\x14\n" +
+	"\x05czxid\x18\x03 \x01(\x03R\x05czxid\x12\x12\n" +
+	"\x04zxid\x18\x04 \x01(\x03R\x04zxid\"\xd6\x01\n" +
+	"\x11SessionsHeartbeat\x12\x16\n" +
+	"\x06quorum\x18\x01 \x01(\bR\x06quorum\x12 \n" +
+	"\fno_quorum_ms\x18\x02 \x01(\x03R\n" +
+	"noQuorumMs\x12\x18\n" +
+	"\asettled\x18\x03 \x01(\bR\asettled\x128\n" +
+	"\x06totals\x18\x04 \x01(\v2 .conclave.admin.v1.SessionTotalsR\x06totals\x123\n" +
+	"\aat_risk\x18\x05 \x03(\v2\x1a.conclave.admin.v1.SessionR\x06atRisk\"\xde\x01\n" +
+	"\rSessionTotals\x12#\n" +
+	"\rnot_connected\x18\x01 \x01(\x03R\fnotConnected\x12\x1e\n" +
+	"\n" +
+	"connecting\x18\x02 \x01(\x03R\n" +
+	"connecting\x12\x1c\n" +
+	"\tconnected\x18\x03 \x01(\x03R\tconnected\x12\x16\n" +
+	"\x06closed\x18\x04 \x01(\x03R\x06closed\x12\x18\n" +
+	"\aexpired\x18\x05 \x01(\x03R\aexpired\x12\x1e\n" +
+	"\n" +
+	"ephemerals\x18\x06 \x01(\x03R\n" +
+	"ephemerals\x12\x18\n" +
+	"\awatches\x18\a \x01(\x03R\awatches*\xd6\x01\n" +
 	"\n" +
 	"Membership\x12\x1a\n" +
 	"\x16MEMBERSHIP_UNSPECIFIED\x10\x00\x12\x17\n" +
@@ -2421,7 +3630,8 @@ const file_internal_admin_adminpb_admin_proto_rawDesc = "" +
 	"\x11MEMBERSHIP_MEMBER\x10\x03\x12\x16\n" +
 	"\x12MEMBERSHIP_REMOVED\x10\x04\x12\x16\n" +
 	"\x12MEMBERSHIP_FOREIGN\x10\x05\x12\x19\n" +
-	"\x15MEMBERSHIP_SUPERSEDED\x10\x06*\xf1\x04\n" +
+	"\x15MEMBERSHIP_SUPERSEDED\x10\x06\x12\x19\n" +
+	"\x15MEMBERSHIP_UNREADABLE\x10\a*\xf1\x04\n" +
 	"\rRefusalReason\x12\x1e\n" +
 	"\x1aREFUSAL_REASON_UNSPECIFIED\x10\x00\x12\x1d\n" +
 	"\x19REFUSAL_REASON_NOT_LEADER\x10\x01\x12&\n" +
@@ -2449,7 +3659,12 @@ const file_internal_admin_adminpb_admin_proto_rawDesc = "" +
 	"\vROLE_LEADER\x10\x02\x12\x11\n" +
 	"\rROLE_FOLLOWER\x10\x03\x12\x11\n" +
 	"\rROLE_OBSERVER\x10\x04\x12\x13\n" +
-	"\x0fROLE_STANDALONE\x10\x052\xf5\a\n" +
+	"\x0fROLE_STANDALONE\x10\x05*\x89\x01\n" +
+	"\fSessionState\x12\x1d\n" +
+	"\x19SESSION_STATE_UNSPECIFIED\x10\x00\x12\x1f\n" +
+	"\x1bSESSION_STATE_NOT_CONNECTED\x10\x01\x12\x1c\n" +
+	"\x18SESSION_STATE_CONNECTING\x10\x02\x12\x1b\n" +
+	"\x17SESSION_STATE_CONNECTED\x10\x032\xd4\b\n" +
 	"\x05Admin\x12M\n" +
 	"\x06Status\x12 .conclave.admin.v1.StatusRequest\x1a!.conclave.admin.v1.StatusResponse\x12V\n" +
 	"\tBootstrap\x12#.conclave.admin.v1.BootstrapRequest\x1a$.conclave.admin.v1.BootstrapResponse\x12Y\n" +
@@ -2463,7 +3678,8 @@ const file_internal_admin_adminpb_admin_proto_rawDesc = "" +
 	"\bSnapshot\x12\".conclave.admin.v1.SnapshotRequest\x1a\x1f.conclave.admin.v1.SnapshotPart0\x01\x12q\n" +
 	"\x12TransferLeadership\x12,.conclave.admin.v1.TransferLeadershipRequest\x1a-.conclave.admin.v1.TransferLeadershipResponse\x12J\n" +
 	"\x05Drain\x12\x1f.conclave.admin.v1.DrainRequest\x1a .conclave.admin.v1.DrainResponse\x12_\n" +
-	"\fTakeSnapshot\x12&.conclave.admin.v1.TakeSnapshotRequest\x1a'.conclave.admin.v1.TakeSnapshotResponseB9Z7github.com/conclave-dev/conclave/internal/admin/adminpbb\x06proto3"
+	"\fTakeSnapshot\x12&.conclave.admin.v1.TakeSnapshotRequest\x1a'.conclave.admin.v1.TakeSnapshotResponse\x12]\n" +
+	"\rWatchSessions\x12'.conclave.admin.v1.WatchSessionsRequest\x1a!.conclave.admin.v1.SessionsUpdate0\x01B9Z7github.com/conclave-dev/conclave/internal/admin/adminpbb\x06proto3"
 
 var (
 	file_internal_admin_adminpb_admin_proto_rawDescOnce sync.Once
@@ -2477,82 +3693,113 @@ func file_internal_admin_adminpb_admin_proto_rawDescGZIP() []byte {
 	return file_internal_admin_adminpb_admin_proto_rawDescData
 }
 
-var file_internal_admin_adminpb_admin_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_internal_admin_adminpb_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_internal_admin_adminpb_admin_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_internal_admin_adminpb_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_internal_admin_adminpb_admin_proto_goTypes = []any{
 	(Membership)(0),                     // 0: conclave.admin.v1.Membership
 	(RefusalReason)(0),                  // 1: conclave.admin.v1.RefusalReason
 	(Role)(0),                           // 2: conclave.admin.v1.Role
-	(*StatusRequest)(nil),               // 3: conclave.admin.v1.StatusRequest
-	(*StatusResponse)(nil),              // 4: conclave.admin.v1.StatusResponse
-	(*Sighting)(nil),                    // 5: conclave.admin.v1.Sighting
-	(*Refusal)(nil),                     // 6: conclave.admin.v1.Refusal
-	(*Member)(nil),                      // 7: conclave.admin.v1.Member
-	(*DrainState)(nil),                  // 8: conclave.admin.v1.DrainState
-	(*DiskHealth)(nil),                  // 9: conclave.admin.v1.DiskHealth
-	(*SessionCounts)(nil),               // 10: conclave.admin.v1.SessionCounts
-	(*TransferLeadershipRequest)(nil),   // 11: conclave.admin.v1.TransferLeadershipRequest
-	(*TransferLeadershipResponse)(nil),  // 12: conclave.admin.v1.TransferLeadershipResponse
-	(*DrainRequest)(nil),                // 13: conclave.admin.v1.DrainRequest
-	(*DrainResponse)(nil),               // 14: conclave.admin.v1.DrainResponse
-	(*TakeSnapshotRequest)(nil),         // 15: conclave.admin.v1.TakeSnapshotRequest
-	(*TakeSnapshotResponse)(nil),        // 16: conclave.admin.v1.TakeSnapshotResponse
-	(*BootstrapRequest)(nil),            // 17: conclave.admin.v1.BootstrapRequest
-	(*BootstrapResponse)(nil),           // 18: conclave.admin.v1.BootstrapResponse
-	(*AddLearnerRequest)(nil),           // 19: conclave.admin.v1.AddLearnerRequest
-	(*PromoteRequest)(nil),              // 20: conclave.admin.v1.PromoteRequest
-	(*RemoveRequest)(nil),               // 21: conclave.admin.v1.RemoveRequest
-	(*MembershipResponse)(nil),          // 22: conclave.admin.v1.MembershipResponse
-	(*StartCleanRequest)(nil),           // 23: conclave.admin.v1.StartCleanRequest
-	(*StartCleanResponse)(nil),          // 24: conclave.admin.v1.StartCleanResponse
-	(*RecoverLostMajorityRequest)(nil),  // 25: conclave.admin.v1.RecoverLostMajorityRequest
-	(*RecoverLostMajorityResponse)(nil), // 26: conclave.admin.v1.RecoverLostMajorityResponse
-	(*SnapshotRequest)(nil),             // 27: conclave.admin.v1.SnapshotRequest
-	(*SnapshotPart)(nil),                // 28: conclave.admin.v1.SnapshotPart
-	(*SnapshotHeader)(nil),              // 29: conclave.admin.v1.SnapshotHeader
+	(SessionState)(0),                   // 3: conclave.admin.v1.SessionState
+	(*StatusRequest)(nil),               // 4: conclave.admin.v1.StatusRequest
+	(*StatusResponse)(nil),              // 5: conclave.admin.v1.StatusResponse
+	(*Sighting)(nil),                    // 6: conclave.admin.v1.Sighting
+	(*Refusal)(nil),                     // 7: conclave.admin.v1.Refusal
+	(*Member)(nil),                      // 8: conclave.admin.v1.Member
+	(*DrainState)(nil),                  // 9: conclave.admin.v1.DrainState
+	(*DiskHealth)(nil),                  // 10: conclave.admin.v1.DiskHealth
+	(*SessionCounts)(nil),               // 11: conclave.admin.v1.SessionCounts
+	(*TransferLeadershipRequest)(nil),   // 12: conclave.admin.v1.TransferLeadershipRequest
+	(*TransferLeadershipResponse)(nil),  // 13: conclave.admin.v1.TransferLeadershipResponse
+	(*DrainRequest)(nil),                // 14: conclave.admin.v1.DrainRequest
+	(*DrainResponse)(nil),               // 15: conclave.admin.v1.DrainResponse
+	(*TakeSnapshotRequest)(nil),         // 16: conclave.admin.v1.TakeSnapshotRequest
+	(*TakeSnapshotResponse)(nil),        // 17: conclave.admin.v1.TakeSnapshotResponse
+	(*BootstrapRequest)(nil),            // 18: conclave.admin.v1.BootstrapRequest
+	(*BootstrapResponse)(nil),           // 19: conclave.admin.v1.BootstrapResponse
+	(*AddLearnerRequest)(nil),           // 20: conclave.admin.v1.AddLearnerRequest
+	(*PromoteRequest)(nil),              // 21: conclave.admin.v1.PromoteRequest
+	(*RemoveRequest)(nil),               // 22: conclave.admin.v1.RemoveRequest
+	(*MembershipResponse)(nil),          // 23: conclave.admin.v1.MembershipResponse
+	(*StartCleanRequest)(nil),           // 24: conclave.admin.v1.StartCleanRequest
+	(*StartCleanResponse)(nil),          // 25: conclave.admin.v1.StartCleanResponse
+	(*RecoverLostMajorityRequest)(nil),  // 26: conclave.admin.v1.RecoverLostMajorityRequest
+	(*RecoverLostMajorityResponse)(nil), // 27: conclave.admin.v1.RecoverLostMajorityResponse
+	(*SnapshotRequest)(nil),             // 28: conclave.admin.v1.SnapshotRequest
+	(*SnapshotPart)(nil),                // 29: conclave.admin.v1.SnapshotPart
+	(*SnapshotHeader)(nil),              // 30: conclave.admin.v1.SnapshotHeader
+	(*WatchSessionsRequest)(nil),        // 31: conclave.admin.v1.WatchSessionsRequest
+	(*SessionsPosition)(nil),            // 32: conclave.admin.v1.SessionsPosition
+	(*SessionsUpdate)(nil),              // 33: conclave.admin.v1.SessionsUpdate
+	(*SessionsSnapshot)(nil),            // 34: conclave.admin.v1.SessionsSnapshot
+	(*SessionsChanges)(nil),             // 35: conclave.admin.v1.SessionsChanges
+	(*SessionsChange)(nil),              // 36: conclave.admin.v1.SessionsChange
+	(*Session)(nil),                     // 37: conclave.admin.v1.Session
+	(*SessionEnd)(nil),                  // 38: conclave.admin.v1.SessionEnd
+	(*Ephemeral)(nil),                   // 39: conclave.admin.v1.Ephemeral
+	(*EphemeralGone)(nil),               // 40: conclave.admin.v1.EphemeralGone
+	(*SessionsHeartbeat)(nil),           // 41: conclave.admin.v1.SessionsHeartbeat
+	(*SessionTotals)(nil),               // 42: conclave.admin.v1.SessionTotals
 }
 var file_internal_admin_adminpb_admin_proto_depIdxs = []int32{
 	2,  // 0: conclave.admin.v1.StatusResponse.role:type_name -> conclave.admin.v1.Role
-	8,  // 1: conclave.admin.v1.StatusResponse.drain:type_name -> conclave.admin.v1.DrainState
-	9,  // 2: conclave.admin.v1.StatusResponse.disk:type_name -> conclave.admin.v1.DiskHealth
-	7,  // 3: conclave.admin.v1.StatusResponse.voters:type_name -> conclave.admin.v1.Member
-	7,  // 4: conclave.admin.v1.StatusResponse.learners:type_name -> conclave.admin.v1.Member
-	10, // 5: conclave.admin.v1.StatusResponse.sessions:type_name -> conclave.admin.v1.SessionCounts
+	9,  // 1: conclave.admin.v1.StatusResponse.drain:type_name -> conclave.admin.v1.DrainState
+	10, // 2: conclave.admin.v1.StatusResponse.disk:type_name -> conclave.admin.v1.DiskHealth
+	8,  // 3: conclave.admin.v1.StatusResponse.voters:type_name -> conclave.admin.v1.Member
+	8,  // 4: conclave.admin.v1.StatusResponse.learners:type_name -> conclave.admin.v1.Member
+	11, // 5: conclave.admin.v1.StatusResponse.sessions:type_name -> conclave.admin.v1.SessionCounts
 	0,  // 6: conclave.admin.v1.StatusResponse.membership:type_name -> conclave.admin.v1.Membership
-	5,  // 7: conclave.admin.v1.StatusResponse.sightings:type_name -> conclave.admin.v1.Sighting
+	6,  // 7: conclave.admin.v1.StatusResponse.sightings:type_name -> conclave.admin.v1.Sighting
 	1,  // 8: conclave.admin.v1.Refusal.reason:type_name -> conclave.admin.v1.RefusalReason
-	8,  // 9: conclave.admin.v1.DrainResponse.drain:type_name -> conclave.admin.v1.DrainState
-	7,  // 10: conclave.admin.v1.MembershipResponse.voters:type_name -> conclave.admin.v1.Member
-	7,  // 11: conclave.admin.v1.MembershipResponse.learners:type_name -> conclave.admin.v1.Member
-	5,  // 12: conclave.admin.v1.RecoverLostMajorityResponse.given_up:type_name -> conclave.admin.v1.Sighting
-	29, // 13: conclave.admin.v1.SnapshotPart.header:type_name -> conclave.admin.v1.SnapshotHeader
-	3,  // 14: conclave.admin.v1.Admin.Status:input_type -> conclave.admin.v1.StatusRequest
-	17, // 15: conclave.admin.v1.Admin.Bootstrap:input_type -> conclave.admin.v1.BootstrapRequest
-	19, // 16: conclave.admin.v1.Admin.AddLearner:input_type -> conclave.admin.v1.AddLearnerRequest
-	20, // 17: conclave.admin.v1.Admin.Promote:input_type -> conclave.admin.v1.PromoteRequest
-	21, // 18: conclave.admin.v1.Admin.Remove:input_type -> conclave.admin.v1.RemoveRequest
-	23, // 19: conclave.admin.v1.Admin.StartClean:input_type -> conclave.admin.v1.StartCleanRequest
-	25, // 20: conclave.admin.v1.Admin.RecoverLostMajority:input_type -> conclave.admin.v1.RecoverLostMajorityRequest
-	27, // 21: conclave.admin.v1.Admin.Snapshot:input_type -> conclave.admin.v1.SnapshotRequest
-	11, // 22: conclave.admin.v1.Admin.TransferLeadership:input_type -> conclave.admin.v1.TransferLeadershipRequest
-	13, // 23: conclave.admin.v1.Admin.Drain:input_type -> conclave.admin.v1.DrainRequest
-	15, // 24: conclave.admin.v1.Admin.TakeSnapshot:input_type -> conclave.admin.v1.TakeSnapshotRequest
-	4,  // 25: conclave.admin.v1.Admin.Status:output_type -> conclave.admin.v1.StatusResponse
-	18, // 26: conclave.admin.v1.Admin.Bootstrap:output_type -> conclave.admin.v1.BootstrapResponse
-	22, // 27: conclave.admin.v1.Admin.AddLearner:output_type -> conclave.admin.v1.MembershipResponse
-	22, // 28: conclave.admin.v1.Admin.Promote:output_type -> conclave.admin.v1.MembershipResponse
-	22, // 29: conclave.admin.v1.Admin.Remove:output_type -> conclave.admin.v1.MembershipResponse
-	24, // 30: conclave.admin.v1.Admin.StartClean:output_type -> conclave.admin.v1.StartCleanResponse
-	26, // 31: conclave.admin.v1.Admin.RecoverLostMajority:output_type -> conclave.admin.v1.RecoverLostMajorityResponse
-	28, // 32: conclave.admin.v1.Admin.Snapshot:output_type -> conclave.admin.v1.SnapshotPart
-	12, // 33: conclave.admin.v1.Admin.TransferLeadership:output_type -> conclave.admin.v1.TransferLeadershipResponse
-	14, // 34: conclave.admin.v1.Admin.Drain:output_type -> conclave.admin.v1.DrainResponse
-	16, // 35: conclave.admin.v1.Admin.TakeSnapshot:output_type -> conclave.admin.v1.TakeSnapshotResponse
-	25, // [25:36] is the sub-list for method output_type
-	14, // [14:25] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	9,  // 9: conclave.admin.v1.DrainResponse.drain:type_name -> conclave.admin.v1.DrainState
+	8,  // 10: conclave.admin.v1.MembershipResponse.voters:type_name -> conclave.admin.v1.Member
+	8,  // 11: conclave.admin.v1.MembershipResponse.learners:type_name -> conclave.admin.v1.Member
+	6,  // 12: conclave.admin.v1.RecoverLostMajorityResponse.given_up:type_name -> conclave.admin.v1.Sighting
+	30, // 13: conclave.admin.v1.SnapshotPart.header:type_name -> conclave.admin.v1.SnapshotHeader
+	32, // 14: conclave.admin.v1.WatchSessionsRequest.resume:type_name -> conclave.admin.v1.SessionsPosition
+	32, // 15: conclave.admin.v1.SessionsUpdate.position:type_name -> conclave.admin.v1.SessionsPosition
+	34, // 16: conclave.admin.v1.SessionsUpdate.snapshot:type_name -> conclave.admin.v1.SessionsSnapshot
+	35, // 17: conclave.admin.v1.SessionsUpdate.changes:type_name -> conclave.admin.v1.SessionsChanges
+	41, // 18: conclave.admin.v1.SessionsUpdate.heartbeat:type_name -> conclave.admin.v1.SessionsHeartbeat
+	37, // 19: conclave.admin.v1.SessionsSnapshot.sessions:type_name -> conclave.admin.v1.Session
+	39, // 20: conclave.admin.v1.SessionsSnapshot.ephemerals:type_name -> conclave.admin.v1.Ephemeral
+	36, // 21: conclave.admin.v1.SessionsChanges.changes:type_name -> conclave.admin.v1.SessionsChange
+	37, // 22: conclave.admin.v1.SessionsChange.session:type_name -> conclave.admin.v1.Session
+	38, // 23: conclave.admin.v1.SessionsChange.end:type_name -> conclave.admin.v1.SessionEnd
+	39, // 24: conclave.admin.v1.SessionsChange.ephemeral:type_name -> conclave.admin.v1.Ephemeral
+	40, // 25: conclave.admin.v1.SessionsChange.gone:type_name -> conclave.admin.v1.EphemeralGone
+	3,  // 26: conclave.admin.v1.Session.state:type_name -> conclave.admin.v1.SessionState
+	37, // 27: conclave.admin.v1.SessionEnd.session:type_name -> conclave.admin.v1.Session
+	42, // 28: conclave.admin.v1.SessionsHeartbeat.totals:type_name -> conclave.admin.v1.SessionTotals
+	37, // 29: conclave.admin.v1.SessionsHeartbeat.at_risk:type_name -> conclave.admin.v1.Session
+	4,  // 30: conclave.admin.v1.Admin.Status:input_type -> conclave.admin.v1.StatusRequest
+	18, // 31: conclave.admin.v1.Admin.Bootstrap:input_type -> conclave.admin.v1.BootstrapRequest
+	20, // 32: conclave.admin.v1.Admin.AddLearner:input_type -> conclave.admin.v1.AddLearnerRequest
+	21, // 33: conclave.admin.v1.Admin.Promote:input_type -> conclave.admin.v1.PromoteRequest
+	22, // 34: conclave.admin.v1.Admin.Remove:input_type -> conclave.admin.v1.RemoveRequest
+	24, // 35: conclave.admin.v1.Admin.StartClean:input_type -> conclave.admin.v1.StartCleanRequest
+	26, // 36: conclave.admin.v1.Admin.RecoverLostMajority:input_type -> conclave.admin.v1.RecoverLostMajorityRequest
+	28, // 37: conclave.admin.v1.Admin.Snapshot:input_type -> conclave.admin.v1.SnapshotRequest
+	12, // 38: conclave.admin.v1.Admin.TransferLeadership:input_type -> conclave.admin.v1.TransferLeadershipRequest
+	14, // 39: conclave.admin.v1.Admin.Drain:input_type -> conclave.admin.v1.DrainRequest
+	16, // 40: conclave.admin.v1.Admin.TakeSnapshot:input_type -> conclave.admin.v1.TakeSnapshotRequest
+	31, // 41: conclave.admin.v1.Admin.WatchSessions:input_type -> conclave.admin.v1.WatchSessionsRequest
+	5,  // 42: conclave.admin.v1.Admin.Status:output_type -> conclave.admin.v1.StatusResponse
+	19, // 43: conclave.admin.v1.Admin.Bootstrap:output_type -> conclave.admin.v1.BootstrapResponse
+	23, // 44: conclave.admin.v1.Admin.AddLearner:output_type -> conclave.admin.v1.MembershipResponse
+	23, // 45: conclave.admin.v1.Admin.Promote:output_type -> conclave.admin.v1.MembershipResponse
+	23, // 46: conclave.admin.v1.Admin.Remove:output_type -> conclave.admin.v1.MembershipResponse
+	25, // 47: conclave.admin.v1.Admin.StartClean:output_type -> conclave.admin.v1.StartCleanResponse
+	27, // 48: conclave.admin.v1.Admin.RecoverLostMajority:output_type -> conclave.admin.v1.RecoverLostMajorityResponse
+	29, // 49: conclave.admin.v1.Admin.Snapshot:output_type -> conclave.admin.v1.SnapshotPart
+	13, // 50: conclave.admin.v1.Admin.TransferLeadership:output_type -> conclave.admin.v1.TransferLeadershipResponse
+	15, // 51: conclave.admin.v1.Admin.Drain:output_type -> conclave.admin.v1.DrainResponse
+	17, // 52: conclave.admin.v1.Admin.TakeSnapshot:output_type -> conclave.admin.v1.TakeSnapshotResponse
+	33, // 53: conclave.admin.v1.Admin.WatchSessions:output_type -> conclave.admin.v1.SessionsUpdate
+	42, // [42:54] is the sub-list for method output_type
+	30, // [30:42] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_internal_admin_adminpb_admin_proto_init() }
@@ -2560,13 +3807,24 @@ func file_internal_admin_adminpb_admin_proto_init() {
 	if File_internal_admin_adminpb_admin_proto != nil {
 		return
 	}
+	file_internal_admin_adminpb_admin_proto_msgTypes[29].OneofWrappers = []any{
+		(*SessionsUpdate_Snapshot)(nil),
+		(*SessionsUpdate_Changes)(nil),
+		(*SessionsUpdate_Heartbeat)(nil),
+	}
+	file_internal_admin_adminpb_admin_proto_msgTypes[32].OneofWrappers = []any{
+		(*SessionsChange_Session)(nil),
+		(*SessionsChange_End)(nil),
+		(*SessionsChange_Ephemeral)(nil),
+		(*SessionsChange_Gone)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_internal_admin_adminpb_admin_proto_rawDesc), len(file_internal_admin_adminpb_admin_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   27,
+			NumEnums:      4,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -45,6 +45,7 @@ const (
 	Admin_TransferLeadership_FullMethodName  = "/conclave.admin.v1.Admin/TransferLeadership"
 	Admin_Drain_FullMethodName               = "/conclave.admin.v1.Admin/Drain"
 	Admin_TakeSnapshot_FullMethodName        = "/conclave.admin.v1.Admin/TakeSnapshot"
+	Admin_WatchSessions_FullMethodName       = "/conclave.admin.v1.Admin/WatchSessions"
 )
 
 // AdminClient is the client API for Admin service.
@@ -87,8 +88,9 @@ type AdminClient interface {
 	// that are left too few answer, and with IS_LEADER: hand over first.
 	Remove(ctx context.Context, in *RemoveRequest, opts ...grpc.CallOption) (*MembershipResponse, error)
 	// StartClean makes a member that refuses to serve (removed, of another
-	// ensemble, left behind by a recovery) begin anew: its data is moved aside in
-	// its directory, and it starts over with an empty one. Refused with
+	// ensemble, left behind by a recovery, or unable to read its data) begin anew:
+	// its data is moved aside in its directory, and it starts over with an empty
+	// one. Refused with
 	// WRONG_MEMBER if the ids are not the member's, and with NOT_REFUSING if it
 	// could go on with the data that it has.
 	StartClean(ctx context.Context, in *StartCleanRequest, opts ...grpc.CallOption) (*StartCleanResponse, error)
@@ -118,6 +120,13 @@ type AdminClient interface {
 	// TakeSnapshot writes a snapshot of the applied state to the member's disk
 	// and returns once it is durable.
 	TakeSnapshot(ctx context.Context, in *TakeSnapshotRequest, opts ...grpc.CallOption) (*TakeSnapshotResponse, error)
+	// WatchSessions streams the ensemble's sessions and ephemeral nodes: all of
+	// them as they were at one transaction, then every change, and a heartbeat
+	// every second. A reader that is too slow for what is kept for it is sent all
+	// of them again. Only the leader answers; elsewhere, and when it ceases to
+	// lead, the call fails with NOT_LEADER. A stream on which nothing has come for
+	// three seconds is to be given up: the leader may be gone.
+	WatchSessions(ctx context.Context, in *WatchSessionsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SessionsUpdate], error)
 }
 
 type adminClient struct {
@@ -247,6 +256,25 @@ func (c *adminClient) TakeSnapshot(ctx context.Context, in *TakeSnapshotRequest,
 	return out, nil
 }
 
+func (c *adminClient) WatchSessions(ctx context.Context, in *WatchSessionsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SessionsUpdate], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Admin_ServiceDesc.Streams[1], Admin_WatchSessions_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchSessionsRequest, SessionsUpdate]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Admin_WatchSessionsClient = grpc.ServerStreamingClient[SessionsUpdate]
+
 // AdminServer is the server API for Admin service.
 // All implementations must embed UnimplementedAdminServer
 // for forward compatibility.
@@ -287,8 +315,9 @@ type AdminServer interface {
 	// that are left too few answer, and with IS_LEADER: hand over first.
 	Remove(context.Context, *RemoveRequest) (*MembershipResponse, error)
 	// StartClean makes a member that refuses to serve (removed, of another
-	// ensemble, left behind by a recovery) begin anew: its data is moved aside in
-	// its directory, and it starts over with an empty one. Refused with
+	// ensemble, left behind by a recovery, or unable to read its data) begin anew:
+	// its data is moved aside in its directory, and it starts over with an empty
+	// one. Refused with
 	// WRONG_MEMBER if the ids are not the member's, and with NOT_REFUSING if it
 	// could go on with the data that it has.
 	StartClean(context.Context, *StartCleanRequest) (*StartCleanResponse, error)
@@ -318,6 +347,13 @@ type AdminServer interface {
 	// TakeSnapshot writes a snapshot of the applied state to the member's disk
 	// and returns once it is durable.
 	TakeSnapshot(context.Context, *TakeSnapshotRequest) (*TakeSnapshotResponse, error)
+	// WatchSessions streams the ensemble's sessions and ephemeral nodes: all of
+	// them as they were at one transaction, then every change, and a heartbeat
+	// every second. A reader that is too slow for what is kept for it is sent all
+	// of them again. Only the leader answers; elsewhere, and when it ceases to
+	// lead, the call fails with NOT_LEADER. A stream on which nothing has come for
+	// three seconds is to be given up: the leader may be gone.
+	WatchSessions(*WatchSessionsRequest, grpc.ServerStreamingServer[SessionsUpdate]) error
 	mustEmbedUnimplementedAdminServer()
 }
 
@@ -360,6 +396,9 @@ func (UnimplementedAdminServer) Drain(context.Context, *DrainRequest) (*DrainRes
 }
 func (UnimplementedAdminServer) TakeSnapshot(context.Context, *TakeSnapshotRequest) (*TakeSnapshotResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method TakeSnapshot not implemented")
+}
+func (UnimplementedAdminServer) WatchSessions(*WatchSessionsRequest, grpc.ServerStreamingServer[SessionsUpdate]) error {
+	return status.Error(codes.Unimplemented, "method WatchSessions not implemented")
 }
 func (UnimplementedAdminServer) mustEmbedUnimplementedAdminServer() {}
 func (UnimplementedAdminServer) testEmbeddedByValue()               {}
@@ -573,6 +612,17 @@ func _Admin_TakeSnapshot_Handler(srv interface{}, ctx context.Context, dec func(
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Admin_WatchSessions_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchSessionsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(AdminServer).WatchSessions(m, &grpc.GenericServerStream[WatchSessionsRequest, SessionsUpdate]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Admin_WatchSessionsServer = grpc.ServerStreamingServer[SessionsUpdate]
+
 // Admin_ServiceDesc is the grpc.ServiceDesc for Admin service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -625,6 +675,11 @@ var Admin_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Snapshot",
 			Handler:       _Admin_Snapshot_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "WatchSessions",
+			Handler:       _Admin_WatchSessions_Handler,
 			ServerStreams: true,
 		},
 	},
