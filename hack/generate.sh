@@ -4,11 +4,12 @@
 #
 # Needs protoc (Debian: protobuf-compiler); any version does, since the comment
 # that names it is taken out. The plugins' versions are pinned: protoc-gen-go by
-# go.mod, protoc-gen-go-grpc here.
+# go.mod, the others here.
 set -euo pipefail
 export LC_ALL=C
 
 PROTOC_GEN_GO_GRPC=v1.6.2
+CONTROLLER_GEN=v0.23.0
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -45,9 +46,38 @@ GOBIN="$tmp/bin" go install "google.golang.org/grpc/cmd/protoc-gen-go-grpc@$PROT
 
 protobuf internal/admin/adminpb
 
+# kubernetes: deep copies, apply configurations, the CRD and the operator's role,
+# from the markers in api and controllers. Run in a copy of the tree, since the
+# generators write beside what they read.
+kubernetes() {
+	mkdir "$tmp/src"
+	git ls-files -z --cached --others --exclude-standard | while IFS= read -r -d '' file; do
+		[ ! -e "$file" ] || printf '%s\0' "$file"
+	done | xargs -0 cp --parents -t "$tmp/src"
+	(
+		cd "$tmp/src"
+		mapfile -t stale < <(generated_for_kubernetes)
+		rm -f "${stale[@]}"
+		go run "sigs.k8s.io/controller-tools/cmd/controller-gen@$CONTROLLER_GEN" object applyconfiguration crd \
+			paths=./api/... output:crd:artifacts:config=config/crd/bases
+		generated_for_kubernetes | xargs cp --parents -t "$tmp/out"
+	)
+}
+
+# generated_for_kubernetes: the files that kubernetes makes, as far as they exist.
+generated_for_kubernetes() {
+	{
+		find api -name 'zz_generated.*.go' -o -path '*/applyconfiguration/*.go'
+		find config/crd/bases -name '*.yaml'
+	} 2>/dev/null | sort
+}
+
+kubernetes
+
 status=0
 while IFS= read -r file; do
 	if ! $check; then
+		mkdir -p "$(dirname "$file")"
 		cp "$tmp/out/$file" "$file"
 	elif ! cmp -s "$tmp/out/$file" "$file"; then
 		echo "hack/generate.sh: $file is stale; run hack/generate.sh and commit what it writes" >&2
@@ -61,6 +91,6 @@ while IFS= read -r file; do
 		echo "hack/generate.sh: $file is not generated here: add its directory, or remove it" >&2
 		status=1
 	fi
-done < <(find internal -name '*.pb.go' | sort)
+done < <({ find internal -name '*.pb.go' && generated_for_kubernetes; } | sort)
 
 exit $status

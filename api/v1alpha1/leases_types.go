@@ -76,7 +76,7 @@ type LeaseRule struct {
 	// letters), or be {word} (any name, which leaseName can use); a last element **
 	// is one or more elements. /zookeeper can't be mirrored.
 	// +kubebuilder:validation:MinLength=2
-	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:MaxLength=256
 	// +kubebuilder:validation:XValidation:rule="self.startsWith('/')",message="path begins at the root: put a / in front"
 	// +kubebuilder:validation:XValidation:rule="!self.endsWith('/')",message="path ends in the name of a node: take the / at its end away"
 	// +kubebuilder:validation:XValidation:rule="!self.contains('//')",message="path has an element without a name: write one / instead of two"

@@ -17,7 +17,7 @@ type CoordinationClusterSpec struct {
 	// +kubebuilder:default=3
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=7
-	// +kubebuilder:validation:XValidation:rule="self == 0 || self % 2 == 1",messageExpression="'replicas: an even number of voters survives no more failures than one voter fewer, and more of them must be up: use ' + string(self - 1) + ' or ' + string(self + 1)",message="replicas must be 0, 1, 3, 5 or 7"
+	// +kubebuilder:validation:XValidation:rule="self == 0 || self % 2 == 1",message="replicas can't be even: an even number of voters survives no more failures than one voter fewer, and more of them must be up; use 1, 3, 5 or 7 (or 0, which parks the ensemble)"
 	// +optional
 	Replicas *int32 `json:"replicas,omitempty"`
 

@@ -11,8 +11,12 @@ type StorageSpec struct {
 	// its own. It can grow later, without a restart if the storage class can do
 	// that; it can't shrink.
 	// +kubebuilder:default="10Gi"
-	// +kubebuilder:validation:XValidation:rule="quantity(string(self)).isGreaterThan(quantity('0'))",message="storage.size must be more than 0"
-	// +kubebuilder:validation:XValidation:rule="quantity(string(self)).compareTo(quantity(string(oldSelf))) >= 0",message="storage.size can't shrink: volumes only grow; restore the size it had"
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=20
+	// +kubebuilder:validation:Pattern=`^[0-9]+([.][0-9]+)?(k|[KMGTPE]i|[MGTPE])?$`
+	// +kubebuilder:validation:XValidation:rule="quantity(self).isGreaterThan(quantity('0'))",message="storage.size must be more than 0"
+	// +kubebuilder:validation:XValidation:rule="quantity(self).compareTo(quantity(oldSelf)) >= 0",message="storage.size can't shrink: volumes only grow; restore the size it had"
 	// +optional
 	Size resource.Quantity `json:"size,omitzero"`
 	// Storage class of the volume; the Kubernetes cluster's default if it is not
@@ -37,8 +41,12 @@ type StorageSpec struct {
 type LogStorageSpec struct {
 	// Size of the volume. It can grow later and can't shrink.
 	// +kubebuilder:default="10Gi"
-	// +kubebuilder:validation:XValidation:rule="quantity(string(self)).isGreaterThan(quantity('0'))",message="storage.log.size must be more than 0"
-	// +kubebuilder:validation:XValidation:rule="quantity(string(self)).compareTo(quantity(string(oldSelf))) >= 0",message="storage.log.size can't shrink: volumes only grow; restore the size it had"
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=20
+	// +kubebuilder:validation:Pattern=`^[0-9]+([.][0-9]+)?(k|[KMGTPE]i|[MGTPE])?$`
+	// +kubebuilder:validation:XValidation:rule="quantity(self).isGreaterThan(quantity('0'))",message="storage.log.size must be more than 0"
+	// +kubebuilder:validation:XValidation:rule="quantity(self).compareTo(quantity(oldSelf)) >= 0",message="storage.log.size can't shrink: volumes only grow; restore the size it had"
 	// +optional
 	Size resource.Quantity `json:"size,omitzero"`
 	// Storage class of the volume; the Kubernetes cluster's default if it is not

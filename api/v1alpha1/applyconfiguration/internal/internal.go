@@ -366,7 +366,7 @@ var schemaYAML = typed.YAMLObject(`types:
     fields:
     - name: size
       type:
-        namedType: io.k8s.apimachinery.pkg.api.resource.Quantity
+        scalar: string
       default: 10Gi
     - name: storageClassName
       type:
@@ -716,7 +716,7 @@ var schemaYAML = typed.YAMLObject(`types:
       default: {}
     - name: size
       type:
-        namedType: io.k8s.apimachinery.pkg.api.resource.Quantity
+        scalar: string
       default: 10Gi
     - name: storageClassName
       type:
