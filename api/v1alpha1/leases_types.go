@@ -81,7 +81,7 @@ type LeaseRule struct {
 	// +kubebuilder:validation:XValidation:rule="!self.endsWith('/')",message="path ends in the name of a node: take the / at its end away"
 	// +kubebuilder:validation:XValidation:rule="!self.contains('//')",message="path has an element without a name: write one / instead of two"
 	// +kubebuilder:validation:XValidation:rule="!self.matches('(^|/)[.][.]?(/|$)')",message="path can't have the elements . and ..: ZooKeeper has no relative paths"
-	// +kubebuilder:validation:XValidation:rule="!self.matches('[*][*].*/') && !self.matches('[^/][*][*]') && !self.endsWith('***')",message="path: ** stands alone, as the last element"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('[*][*].') && !self.matches('[^/][*][*]')",message="path: ** stands alone, as the last element"
 	// +kubebuilder:validation:XValidation:rule="!self.matches('[{}]') || self.matches('^(/([^/{}]+|[{][a-z][a-z0-9]*[}]))+$')",message="path: a capture is an element of its own, a word of lower-case letters and digits in braces: /locks/{tenant}"
 	// +kubebuilder:validation:XValidation:rule="self != '/zookeeper' && !self.startsWith('/zookeeper/')",message="path: what is below /zookeeper is the ensemble's own"
 	// +kubebuilder:validation:XValidation:rule="self.findAll('[{][^{}]*[}]').all(p, self.indexOf(p) == self.lastIndexOf(p))",message="path: each capture needs a name of its own"
