@@ -1,0 +1,420 @@
+package rollout
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/conclave-dev/conclave/internal/admin/adminpb"
+)
+
+// Pod is one pod of a StatefulSet and the member in it.
+type Pod struct {
+	Name    string
+	UID     string
+	Ordinal int
+	// Revision is the ControllerRevision that it was made from.
+	Revision    string
+	Ready       bool
+	Terminating bool
+	// Problem is why its container does not run, in Kubernetes' words, if that does
+	// not go away by waiting: an image that can't be pulled, a crash loop.
+	Problem string
+	// Status is the member's own answer; nil if there is none.
+	Status *adminpb.StatusResponse
+}
+
+// broken: nothing is lost if it is restarted.
+func (p *Pod) broken() bool { return p.Status == nil && !p.Ready && p.Problem != "" }
+
+// Set is a StatefulSet.
+type Set struct {
+	Replicas  int
+	Partition int
+	// UpdateRevision is what pods are brought to; CurrentRevision what those below
+	// the partition come back as.
+	UpdateRevision, CurrentRevision string
+	// Seen: the StatefulSet's controller has seen its latest template, so that the
+	// revisions are about it.
+	Seen bool
+	Pods []Pod
+}
+
+// Voter is one as the leader knows it.
+type Voter struct {
+	// Pod is the name of its pod.
+	Pod    string
+	ID     uint64
+	Synced bool
+	// Problem says why not.
+	Problem string
+}
+
+// Observed is all that Next looks at.
+type Observed struct {
+	Observers, Voters Set
+	// Founded: there is an ensemble, or may be.
+	Founded bool
+	// Leader is the pod whose member leads, confirmed by a quorum; empty if there is
+	// none.
+	Leader string
+	// Ensemble is who votes, as the leader knows them.
+	Ensemble []Voter
+	// Busy is why the membership must not be disturbed; empty if it may.
+	Busy string
+	// DrainPatience is how long clients of a member are waited for.
+	DrainPatience time.Duration
+}
+
+// Act is what is to be done.
+type Act string
+
+// The acts.
+const (
+	// Rest: every pod is of the revision that it is to be of.
+	Rest Act = "Rest"
+	// Wait: nothing can be done now; it goes on by itself.
+	Wait Act = "Wait"
+	// Hold: the roll stands still until somebody changes something.
+	Hold Act = "Hold"
+	// TransferLeadership hands leadership from Ask to Member.
+	TransferLeadership Act = "TransferLeadership"
+	// Drain lets the clients of the member in pod Ask go.
+	Drain Act = "Drain"
+	// Lower brings the partition of the voters' or observers' set to Partition.
+	Lower Act = "Lower"
+	// DeletePod deletes pod Ask, if it still is the one of that UID.
+	DeletePod Act = "DeletePod"
+)
+
+// Changes tells whether an act changes something.
+func (a Act) Changes() bool {
+	switch a {
+	case Rest, Wait, Hold:
+		return false
+	}
+	return true
+}
+
+// Plan is the one next step, or why there is none.
+type Plan struct {
+	Act     Act
+	Reason  Reason
+	Message string
+
+	// Ask is the pod asked, or deleted; UID which pod of that name.
+	Ask, UID string
+	// Member is the id of the one that is to lead.
+	Member uint64
+	// Observers: it is about the observers' StatefulSet.
+	Observers bool
+	Partition int
+
+	// Pod is the one whose turn it is, by name; empty if there is none.
+	Pod string
+	// Updated and Total count pods.
+	Updated, Total int
+	// Drained are the pods whose clients are to be let go for this plan's sake.
+	Drained []string
+}
+
+// Reason says why a step is planned, or why none is.
+type Reason string
+
+// The reasons.
+const (
+	// UpToDate: every pod is of its StatefulSet's revision.
+	UpToDate Reason = "UpToDate"
+	// Restarting: a pod is being restarted on the new revision.
+	Restarting Reason = "Restarting"
+	// HandingOver: leadership is moved away from members that are restarted.
+	HandingOver Reason = "HandingOver"
+	// Draining: clients of the member that goes next are let go.
+	Draining Reason = "Draining"
+	// TakenBack: a pod is stuck on a revision that is not wanted any more.
+	TakenBack Reason = "TakenBack"
+	// NotFoundedYet: there is no ensemble, and nothing to be careful with.
+	NotFoundedYet Reason = "NotFoundedYet"
+	// RevisionUnknown: the StatefulSet's controller has not seen the template yet.
+	RevisionUnknown Reason = "RevisionUnknown"
+	// AwaitingUpdated: the pod that was restarted is not ready and in sync yet.
+	AwaitingUpdated Reason = "AwaitingUpdated"
+	// UpdatedPodBroken: the pod that was restarted does not run on the new revision.
+	// No other is touched.
+	UpdatedPodBroken Reason = "UpdatedPodBroken"
+)
+
+// Reasons are all of them, refusals included.
+var Reasons = func() []Reason {
+	all := []Reason{UpToDate, Restarting, HandingOver, Draining, TakenBack, NotFoundedYet, RevisionUnknown, AwaitingUpdated, UpdatedPodBroken}
+	for _, p := range predicates {
+		all = append(all, p.reason)
+	}
+	return all
+}()
+
+// view is what is observed, from the side of one StatefulSet.
+type view struct {
+	*Observed
+	set       Set
+	observers bool
+	next      *Pod // the one whose turn it is
+}
+
+// Next plans the one next step.
+func Next(o Observed) Plan {
+	var p Plan
+	total, updated := 0, 0
+	for _, observers := range []bool{true, false} {
+		v := &view{Observed: &o, set: o.Voters, observers: observers}
+		if observers {
+			v.set = o.Observers
+		}
+		v.set.Pods = slices.Clone(v.set.Pods)
+		slices.SortFunc(v.set.Pods, func(a, b Pod) int { return b.Ordinal - a.Ordinal })
+		for _, pod := range v.set.Pods {
+			total++
+			if pod.Revision == v.set.UpdateRevision {
+				updated++
+			}
+		}
+		if p.Act == "" || p.Act == Rest {
+			p = v.plan()
+		}
+	}
+	p.Total, p.Updated = total, updated
+	return p
+}
+
+func (v *view) say(act Act, reason Reason, format string, args ...any) Plan {
+	p := Plan{Act: act, Reason: reason, Message: fmt.Sprintf(format, args...), Observers: v.observers}
+	if v.next != nil {
+		p.Pod = v.next.Name
+	}
+	return p
+}
+
+func (v *view) plan() Plan {
+	if len(v.set.Pods) == 0 {
+		return v.say(Rest, UpToDate, "there are no pods")
+	}
+	if !v.set.Seen {
+		return v.say(Wait, RevisionUnknown, "the StatefulSet's controller has not seen the new template yet")
+	}
+	for i := range v.set.Pods {
+		p := &v.set.Pods[i]
+		if p.Revision == v.set.UpdateRevision {
+			continue
+		}
+		if v.next == nil {
+			v.next = p
+		}
+		// What it comes back as is what is wanted.
+		if p.broken() && !p.Terminating && (p.Ordinal >= v.set.Partition || v.set.CurrentRevision == v.set.UpdateRevision) {
+			v.next = p
+			d := v.say(DeletePod, TakenBack, "pod %s is stuck on a revision that is not wanted any more (%s); it comes back on the wanted one", p.Name, p.Problem)
+			d.Ask, d.UID = p.Name, p.UID
+			return d
+		}
+	}
+	if v.next == nil {
+		if v.set.Partition != 0 {
+			p := v.say(Lower, UpToDate, "every pod is of the wanted revision")
+			return p
+		}
+		return v.say(Rest, UpToDate, "every pod is of the wanted revision")
+	}
+	if v.next.Ordinal >= v.set.Partition || v.next.Terminating {
+		p := v.say(Wait, Restarting, "pod %s is being restarted", v.next.Name)
+		p.Drained = []string{v.next.Name}
+		return p
+	}
+	if p, ok := v.updated(); !ok {
+		return p
+	}
+	if !v.Founded {
+		p := v.say(Lower, NotFoundedYet, "there is no ensemble yet: all pods get the new revision")
+		return p
+	}
+	if v.next.broken() {
+		return v.lower("it does not run: " + v.next.Problem)
+	}
+	for _, r := range predicates {
+		if why := r.violated(v); why != "" {
+			return v.say(Wait, r.reason, "pod %s is to be restarted: %s", v.next.Name, why)
+		}
+	}
+	if p, ok := v.handOver(); ok {
+		return p
+	}
+	if p, ok := v.drain(); ok {
+		return p
+	}
+	return v.lower("every voter is in sync")
+}
+
+func (v *view) lower(why string) Plan {
+	p := v.say(Lower, Restarting, "pod %s is restarted on the new revision; %s", v.next.Name, why)
+	p.Partition, p.Drained = v.next.Ordinal, []string{v.next.Name}
+	return p
+}
+
+// updated wants every pod that has the new revision to be well, or, for the sake
+// of a broken one whose turn it is, to answer at least: alone it has no quorum.
+func (v *view) updated() (Plan, bool) {
+	for o := v.set.Partition; o < v.set.Replicas && !v.next.broken() && v.Founded; o++ {
+		if !slices.ContainsFunc(v.set.Pods, func(p Pod) bool { return p.Ordinal == o }) {
+			return v.say(Wait, AwaitingUpdated, "the pod of ordinal %d is being created on the new revision", o), false
+		}
+	}
+	for _, p := range v.set.Pods {
+		if p.Revision != v.set.UpdateRevision {
+			continue
+		}
+		well := p.Ready && !p.Terminating && (p.Status.GetCaughtUp() || !v.Founded)
+		if well || p.Status != nil && v.next.broken() {
+			continue
+		}
+		if p.broken() {
+			q := v.say(Hold, UpdatedPodBroken, "pod %s does not run on the new revision: %s; no other is restarted. Taking the edit back heals it", p.Name, p.Problem)
+			q.Pod = p.Name
+			return q, false
+		}
+		if !v.Founded {
+			continue
+		}
+		why := p.Status.GetNotReadyReason()
+		switch {
+		case p.Problem != "":
+			why = p.Problem
+		case p.Status == nil:
+			why = "it does not answer yet"
+		case why == "":
+			why = "its pod is not ready yet"
+		}
+		q := v.say(Wait, AwaitingUpdated, "pod %s is not in sync on the new revision yet: %s", p.Name, why)
+		q.Pod = p.Name
+		return q, false
+	}
+	return Plan{}, true
+}
+
+// handOver moves leadership to the lowest ordinal, and from there, when its turn
+// comes, to the highest.
+func (v *view) handOver() (Plan, bool) {
+	if v.observers || len(v.Ensemble) < 2 {
+		return Plan{}, false
+	}
+	// From the lowest up; for the lowest itself, from the highest down.
+	order := slices.Clone(v.set.Pods)
+	slices.Reverse(order)
+	if v.next.Name == order[0].Name {
+		if v.Leader != v.next.Name {
+			return Plan{}, false
+		}
+		order = v.set.Pods
+	}
+	i := slices.IndexFunc(order, func(p Pod) bool { return p.Name != v.next.Name && v.voter(p.Name) != nil })
+	if i < 0 || order[i].Name == v.Leader {
+		return Plan{}, false
+	}
+	to := order[i].Name
+	m := v.voter(to)
+	p := v.say(TransferLeadership, HandingOver, "pod %s hands leadership over to %s, before pod %s is restarted", v.Leader, to, v.next.Name)
+	p.Ask, p.Member = v.Leader, m.ID
+	return p, true
+}
+
+func (v *view) voter(pod string) *Voter {
+	i := slices.IndexFunc(v.Ensemble, func(m Voter) bool { return m.Pod == pod })
+	if i < 0 {
+		return nil
+	}
+	return &v.Ensemble[i]
+}
+
+// drain lets the clients of the next one go, if there is another member for them
+// to go to.
+func (v *view) drain() (Plan, bool) {
+	others := false
+	for _, set := range []Set{v.Voters, v.Observers} {
+		for _, p := range set.Pods {
+			others = others || p.Name != v.next.Name && p.Ready && p.Status.GetReady()
+		}
+	}
+	st := v.next.Status
+	if !others || !st.GetServing() {
+		return Plan{}, false
+	}
+	d := st.GetDrain()
+	switch {
+	case !d.GetActive():
+		p := v.say(Drain, Draining, "clients of pod %s are let go before it is restarted", v.next.Name)
+		p.Ask, p.Drained = v.next.Name, []string{v.next.Name}
+		return p, true
+	case time.Duration(d.GetActiveMs())*time.Millisecond >= v.DrainPatience:
+		return Plan{}, false
+	case v.next.Ready || d.GetRemaining() > 0: // a pod that is ready is in the Service's endpoints
+		p := v.say(Wait, Draining, "clients of pod %s are let go before it is restarted", v.next.Name)
+		p.Drained = []string{v.next.Name}
+		return p, true
+	}
+	return Plan{}, false
+}
+
+// predicate is something that must hold before a pod that runs is restarted.
+type predicate struct {
+	reason Reason
+	// violated says why it does not hold; empty if it does.
+	violated func(*view) string
+}
+
+// The refusals.
+const (
+	// MembershipChanging: a change of the membership is under way.
+	MembershipChanging Reason = "MembershipChanging"
+	// NoLeader: no leader is confirmed by a quorum.
+	NoLeader Reason = "NoLeader"
+	// VotersNotInSync: another voter is not in sync.
+	VotersNotInSync Reason = "VotersNotInSync"
+	// PodsNotReady: another voter's pod is not ready, or is going.
+	PodsNotReady Reason = "PodsNotReady"
+	// DiskFailing: another voter's disk has failed it.
+	DiskFailing Reason = "DiskFailing"
+)
+
+var predicates = []predicate{
+	{MembershipChanging, func(v *view) string { return v.Busy }},
+	{NoLeader, func(v *view) string {
+		if v.Leader == "" {
+			return "no leader is confirmed by a majority"
+		}
+		return ""
+	}},
+	{VotersNotInSync, func(v *view) string {
+		var out []string
+		for _, m := range v.Ensemble {
+			if !m.Synced {
+				out = append(out, fmt.Sprintf("the voter of pod %s is not in sync: %s", m.Pod, m.Problem))
+			}
+		}
+		return strings.Join(out, "; ")
+	}},
+	{PodsNotReady, func(v *view) string {
+		for _, p := range v.Voters.Pods {
+			if p.Name != v.next.Name && v.voter(p.Name) != nil && (!p.Ready || p.Terminating) {
+				return fmt.Sprintf("pod %s is not ready", p.Name)
+			}
+		}
+		return ""
+	}},
+	{DiskFailing, func(v *view) string {
+		for _, p := range v.Voters.Pods {
+			if p.Name != v.next.Name && p.Status.GetDisk().GetFailed() {
+				return fmt.Sprintf("pod %s: %s", p.Name, p.Status.GetDisk().GetReason())
+			}
+		}
+		return ""
+	}},
+}
