@@ -48,11 +48,22 @@ func (v *view) size(observer bool) int {
 }
 
 // clean lets members begin anew that returned on data which is not the
-// ensemble's. Their data is moved aside and not deleted.
+// ensemble's, or can't be read. Their data is moved aside and not deleted.
 func (v *view) clean() Plan {
 	for _, p := range v.Pods {
 		st := p.Status
-		if st == nil || p.Terminating || !refuses(st) || p.Ordinal >= v.size(p.Observer) || v.has(st.GetMemberId()) {
+		if st == nil || p.Terminating || !refuses(st) || p.Ordinal >= v.size(p.Observer) {
+			continue
+		}
+		if st.GetMembership() == adminpb.Membership_MEMBERSHIP_UNREADABLE {
+			if !v.spares(p.Seat) {
+				continue
+			}
+			q := plan(StartClean, CleaningMember, "server.%d can't read its data, and all others are well: it begins anew: %s", st.GetName(), standing(st))
+			q.Ask, q.ClusterID, q.Member = p.Name, st.GetClusterId(), Member{Seat: p.Seat, ID: st.GetMemberId()}
+			return q
+		}
+		if v.has(st.GetMemberId()) {
 			continue
 		}
 		if st.GetMembership() == adminpb.Membership_MEMBERSHIP_FOREIGN && st.GetClusterId() == v.ClusterID {
@@ -63,6 +74,17 @@ func (v *view) clean() Plan {
 		return q
 	}
 	return nothing()
+}
+
+// spares tells whether all voters but the one of a seat are in sync: its data is
+// not needed.
+func (v *view) spares(s Seat) bool {
+	for _, m := range v.newest.GetVoters() {
+		if m.GetName() != s.ServerName() && !synced(m) {
+			return false
+		}
+	}
+	return true
 }
 
 // misplaced takes out members without a vote that are in the way: no longer

@@ -135,7 +135,7 @@ func (m *model) act(p membership.Plan, had membership.Target) error {
 		}
 		_, err = api.Bootstrap(ctx, &adminpb.BootstrapRequest{ClusterId: p.ClusterID, MemberId: p.Member.ID})
 	case membership.StartClean:
-		_, err = api.StartClean(ctx, &adminpb.StartCleanRequest{ClusterId: p.ClusterID, MemberId: p.Member.ID})
+		_, err = api.StartClean(ctx, &adminpb.StartCleanRequest{ClusterId: p.ClusterID, MemberId: p.Member.ID, UnreadableIdentity: p.Member.ID == 0})
 	case membership.AddLearner:
 		_, err = api.AddLearner(ctx, &adminpb.AddLearnerRequest{ConfigurationIndex: p.Index, MemberId: p.Member.ID, Name: p.Member.ServerName(),
 			PeerAddress: p.Member.PeerAddress, ClientAddress: p.Member.ClientAddress, Observer: p.Member.Observer})
@@ -352,7 +352,11 @@ func runFaults(t *testing.T, seed uint64) {
 		case 5:
 			// A disk is lost at most where the ensemble can bear it.
 			if m.latches.Bootstrapped && len(m.world.Voters(id)) > 2 && m.world.Healthy(id) {
-				m.world.LoseVolume(pod)
+				if rng.IntN(2) == 0 {
+					m.world.LoseVolume(pod)
+				} else {
+					m.world.Damage(pod)
+				}
 			}
 		case 6:
 			m.want = membership.Target{Voters: odd[rng.IntN(5)], Observers: rng.IntN(3)}

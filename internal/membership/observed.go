@@ -257,7 +257,8 @@ func standing(st *adminpb.StatusResponse) string {
 
 func refuses(st *adminpb.StatusResponse) bool {
 	switch st.GetMembership() {
-	case adminpb.Membership_MEMBERSHIP_REMOVED, adminpb.Membership_MEMBERSHIP_FOREIGN, adminpb.Membership_MEMBERSHIP_SUPERSEDED:
+	case adminpb.Membership_MEMBERSHIP_REMOVED, adminpb.Membership_MEMBERSHIP_FOREIGN, adminpb.Membership_MEMBERSHIP_SUPERSEDED,
+		adminpb.Membership_MEMBERSHIP_UNREADABLE:
 		return true
 	}
 	return false

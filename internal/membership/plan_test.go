@@ -27,6 +27,7 @@ const (
 //	lost      a voter whose pod is empty, under a new id
 //	new       empty, and no member
 //	mute      does not answer, and no member
+//	damaged   a voter that can't read its data
 //	removed   was removed
 //	unaware   was removed and has not heard of it
 //	other     belongs to another ensemble
@@ -81,6 +82,9 @@ func (sc scene) observed() membership.Observed {
 			case "lost", "new":
 				m.Connected, m.Synced = false, false
 				st.Membership, st.ClusterId, st.MemberId = adminpb.Membership_MEMBERSHIP_AWAITING, "", id+0x100
+			case "damaged":
+				m.Connected, m.Synced = false, false
+				st.Membership, st.MembershipReason, st.MemberId, st.ClusterId = adminpb.Membership_MEMBERSHIP_UNREADABLE, "a checksum is wrong", 0, ""
 			case "removed":
 				st.Membership = adminpb.Membership_MEMBERSHIP_REMOVED
 			case "unaware":
@@ -204,6 +208,10 @@ func TestNext(t *testing.T) {
 		{"met by strangers", scene{words: "lead ok unaware", target: 3, edit: func(o *membership.Observed) {
 			o.Pods[2].Status.Membership = adminpb.Membership_MEMBERSHIP_FOREIGN
 		}}, membership.Wait, membership.AwaitingPod, "server.3"},
+		{"a disk is damaged", scene{words: "lead ok damaged", target: 3}, membership.StartClean, membership.CleaningMember, "a checksum is wrong"},
+		{"a disk is damaged, and another voter lags", scene{words: "lead lag damaged", target: 3}, membership.Wait, membership.AwaitingPod, "a checksum is wrong"},
+		{"the only disk is damaged", scene{words: "damaged", target: 1}, membership.Hold, membership.EnsembleLost, "a checksum is wrong"},
+		{"a damaged disk is not an empty one", scene{words: "new new damaged", target: 3, latches: unfounded}, membership.Hold, membership.OnlyRefusingMembers, "a checksum is wrong"},
 		{"a voter is down", scene{words: "lead ok gone", target: 3}, membership.Wait, membership.VotersNotInSync, "server.3"},
 
 		// Shrinking.

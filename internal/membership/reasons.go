@@ -26,7 +26,7 @@ const (
 	// ReplacingMember: a member lost its volume; its pod's new one takes its seat.
 	ReplacingMember Reason = "ReplacingMember"
 	// CleaningMember: a member returned on data that is not the ensemble's any
-	// more; the data is moved aside and the member begins anew.
+	// more, or can't read its data; that is moved aside and the member begins anew.
 	CleaningMember Reason = "CleaningMember"
 	// RestoringPods: members of the ensemble have no pod.
 	RestoringPods Reason = "RestoringPods"

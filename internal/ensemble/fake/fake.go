@@ -44,6 +44,8 @@ type Volume struct {
 	Removed    bool
 	Superseded bool
 	Former     []string
+	// Damaged: it can't be read.
+	Damaged bool
 
 	match uint64
 	known config
@@ -126,6 +128,16 @@ func (w *World) LoseVolume(pod string) {
 	defer w.mu.Unlock()
 	delete(w.procs, pod)
 	delete(w.volumes, pod)
+	w.settle()
+}
+
+// Damage makes a volume unreadable.
+func (w *World) Damage(pod string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if v := w.volumes[pod]; v != nil {
+		v.Damaged = true
+	}
 	w.settle()
 }
 
@@ -261,7 +273,7 @@ func (w *World) settle() {
 
 func (w *World) process(cluster string, id uint64) *Process {
 	for _, p := range w.procs {
-		if p.vol.ID == id && p.vol.Cluster == cluster && id != 0 && !p.vol.Removed && !p.vol.Superseded && !p.restart {
+		if p.vol.ID == id && p.vol.Cluster == cluster && id != 0 && !p.vol.Removed && !p.vol.Superseded && !p.vol.Damaged && !p.restart {
 			return p
 		}
 	}
@@ -298,6 +310,10 @@ func (w *World) status(p *Process) *adminpb.StatusResponse {
 		Drain: &adminpb.DrainState{Active: p.draining, Remaining: p.Connections}, Disk: &adminpb.DiskHealth{},
 	}
 	switch {
+	case v.Damaged:
+		st.Membership, st.MembershipReason = adminpb.Membership_MEMBERSHIP_UNREADABLE, "a checksum is wrong"
+		st.MemberId, st.ClusterId = 0, ""
+		return st
 	case v.Superseded:
 		st.Membership, st.MembershipReason = adminpb.Membership_MEMBERSHIP_SUPERSEDED, "its ensemble goes on without it"
 		return st

@@ -127,7 +127,7 @@ func (c *client) AddLearner(_ context.Context, r *adminpb.AddLearnerRequest, _ .
 			return ensemble.Refuse(adminpb.RefusalReason_REFUSAL_REASON_UNREACHABLE, "nobody answers at %s", r.PeerAddress)
 		case there.vol.ID != r.MemberId:
 			return ensemble.Refuse(adminpb.RefusalReason_REFUSAL_REASON_WRONG_MEMBER, "member %x answers there", there.vol.ID)
-		case there.vol.Removed || there.vol.Superseded || there.vol.Cluster != "" && there.vol.Cluster != p.vol.Cluster:
+		case there.vol.Removed || there.vol.Superseded || there.vol.Damaged || there.vol.Cluster != "" && there.vol.Cluster != p.vol.Cluster:
 			return ensemble.Refuse(adminpb.RefusalReason_REFUSAL_REASON_OTHER_ENSEMBLE, "it belongs to %s", there.vol.Cluster)
 		}
 		if i := find(g.conf.members, r.MemberId); i >= 0 {
@@ -233,6 +233,7 @@ func (c *client) Remove(_ context.Context, r *adminpb.RemoveRequest, _ ...grpc.C
 func (c *client) StartClean(_ context.Context, r *adminpb.StartCleanRequest, _ ...grpc.CallOption) (*adminpb.StartCleanResponse, error) {
 	return &adminpb.StartCleanResponse{}, c.order("StartClean", func(w *World, p *Process) error {
 		switch {
+		case p.vol.Damaged && r.UnreadableIdentity:
 		case p.vol.ID != r.MemberId || p.vol.Cluster != r.ClusterId:
 			return ensemble.Refuse(adminpb.RefusalReason_REFUSAL_REASON_WRONG_MEMBER, "this is member %x", p.vol.ID)
 		case !p.vol.Removed && !p.vol.Superseded:
