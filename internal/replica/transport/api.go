@@ -88,10 +88,10 @@ type Options struct {
 	// Dial opens a connection to a peer's address; it resolves names each time.
 	// Default: a net.Dialer.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
-	// ServerTLS and ClientTLS, if set, wrap accepted and dialled connections.
-	// For certificates that change, set their GetCertificate,
-	// GetClientCertificate and GetConfigForClient.
-	ServerTLS, ClientTLS *tls.Config
+	// ServerTLS and ClientTLS, if set, give the configuration for accepted and for
+	// dialled connections; they are asked anew for each. The client's names the
+	// server, or verifies by itself whom it has met.
+	ServerTLS, ClientTLS func() *tls.Config
 
 	// Admit, if set, may refuse the streams of a member by returning an error;
 	// its text is the reason that the member is given ("removed from the

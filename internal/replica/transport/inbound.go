@@ -80,12 +80,12 @@ func (t *Transport) acceptLoop() {
 func (t *Transport) incoming(raw net.Conn) {
 	conn := raw
 	if t.opts.ServerTLS != nil {
-		conn = tls.Server(raw, t.opts.ServerTLS)
+		conn = tls.Server(raw, t.opts.ServerTLS())
 	}
 	l := newLink(t.ctx, raw, conn, t.opts.MaxFrame)
 	defer l.Close()
 	_ = l.SetDeadline(time.Now().Add(t.opts.HandshakeTimeout))
-	h, err := readHello(l)
+	h, err := l.greeting()
 	t.mu.Lock()
 	t.pending.drop(raw)
 	t.mu.Unlock()
@@ -110,6 +110,16 @@ func (t *Transport) incoming(raw net.Conn) {
 	case KindCall:
 		t.serveCall(l)
 	}
+}
+
+// greeting reads what an accepted connection begins with.
+func (l *link) greeting() (hello, error) {
+	if secured, ok := l.Conn.(*tls.Conn); ok {
+		if err := secured.Handshake(); err != nil {
+			return hello{}, fmt.Errorf("TLS: %w", err)
+		}
+	}
+	return readHello(l)
 }
 
 // check is the gate: who may speak to this member, and as whom.

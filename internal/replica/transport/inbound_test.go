@@ -2,7 +2,6 @@ package transport
 
 import (
 	"bytes"
-	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -369,29 +368,4 @@ func (l *failingListener) Accept() (net.Conn, error) {
 		return nil, errors.New("too many open files")
 	}
 	return l.memListener.Accept()
-}
-
-func TestMutualTLS(t *testing.T) {
-	ca := newTestCA(t)
-	secure := func(name string) func(*Options) {
-		return func(o *Options) {
-			cert := ca.issue(t, name)
-			o.ServerTLS = &tls.Config{Certificates: []tls.Certificate{cert}, ClientCAs: ca.pool, ClientAuth: tls.RequireAndVerifyClientCert}
-			o.ClientTLS = &tls.Config{Certificates: []tls.Certificate{cert}, RootCAs: ca.pool}
-		}
-	}
-	e := newEnsemble(t, 2, secure("127.0.0.1"))
-	e.members[0].Send([]*raftpb.Message{appMessage(100, 1<<10)})
-	e.handlers[1].wait(t, "raft 1 MsgApp")
-	if err := e.members[0].SendSnapshot(2, snapMessage(2), bytes.NewReader(make([]byte, 1<<20))); err != nil {
-		t.Errorf("a snapshot: %v", err)
-	}
-	plain := open(t, 3, newRecorder(), nil)
-	if _, err := plain.Call(t.Context(), e.members[0].Addr().String(), 1, nil); err == nil {
-		t.Error("a member without TLS was answered")
-	}
-	wrongName := open(t, 4, newRecorder(), secure("127.0.0.2"))
-	if _, err := e.members[0].Call(t.Context(), wrongName.Addr().String(), 1, nil); err == nil || !strings.Contains(err.Error(), "127.0.0.2") {
-		t.Errorf("a certificate for another address: %v", err)
-	}
 }

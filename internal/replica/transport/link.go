@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -106,7 +107,11 @@ func (t *Transport) dial(ctx context.Context, addr string, h hello, maxFrame int
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		_ = tcp.SetNoDelay(true)
 	}
-	l := newLink(ctx, conn, t.wrapTLS(conn, addr), maxFrame)
+	secured := conn
+	if t.opts.ClientTLS != nil {
+		secured = tls.Client(conn, t.opts.ClientTLS())
+	}
+	l := newLink(ctx, conn, secured, maxFrame)
 	if err := l.hello(handshake, h); err != nil {
 		l.Close()
 		return nil, err

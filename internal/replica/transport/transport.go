@@ -2,7 +2,6 @@ package transport
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -302,18 +301,3 @@ func (t *Transport) Close() error {
 
 // sinceStart is a clock that does not jump.
 func (t *Transport) sinceStart() time.Duration { return time.Since(t.started) }
-
-// wrapTLS makes a client's TLS connection to addr, if configured.
-func (t *Transport) wrapTLS(conn net.Conn, addr string) net.Conn {
-	cfg := t.opts.ClientTLS
-	if cfg == nil {
-		return conn
-	}
-	if cfg.ServerName == "" && !cfg.InsecureSkipVerify {
-		cfg = cfg.Clone()
-		if host, _, err := net.SplitHostPort(addr); err == nil {
-			cfg.ServerName = host
-		}
-	}
-	return tls.Client(conn, cfg)
-}
