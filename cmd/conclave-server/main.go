@@ -42,6 +42,7 @@ type flags struct {
 	pprof                   string
 	await                   bool
 	self                    string
+	offset                  int
 }
 
 func command() *cobra.Command {
@@ -80,6 +81,7 @@ The other commands give orders to a running member, through its admin API.`,
 	cmd.Flags().StringVar(&f.pprof, "pprof", "", "serve Go's profiles at this address, for whoever looks into speed or memory")
 	cmd.Flags().BoolVar(&f.await, "await-bootstrap", false, "with an empty directory, wait to be told which ensemble this member belongs to")
 	cmd.Flags().StringVar(&f.self, "self", "", "with --await-bootstrap, this member's server line: [server.N=]host:peerPort:electionPort;clientPort (N defaults to myid, or to the ordinal of a pod's name + 1)")
+	cmd.Flags().IntVar(&f.offset, "server-number-offset", 0, "with --self, added to the number that the ordinal of a pod's name gives, so that two StatefulSets share an ensemble")
 	cmd.AddCommand(memberCommand(), recoverCommand(), snapshotCommand())
 	cmd.Flags().StringVar(&f.logFormat, "log-format", "text", "text or json")
 	return cmd
@@ -143,6 +145,8 @@ func load(f flags) (cfg *zooconfig.Config, text string, warnings []string, err e
 	switch {
 	case f.await && f.config == "":
 		return nil, "", nil, errors.New("--await-bootstrap needs a configuration: --config zoo.cfg (and --self, if the file does not have this member's server line)")
+	case f.offset != 0 && f.self == "":
+		return nil, "", nil, errors.New("--server-number-offset is for --self")
 	case f.self != "" && !f.await:
 		return nil, "", nil, errors.New("--self is for --await-bootstrap: otherwise the server lines stand in the configuration")
 	case f.config != "" && (f.dataDir != "" || f.listen != ""):
@@ -153,7 +157,7 @@ func load(f flags) (cfg *zooconfig.Config, text string, warnings []string, err e
 			return nil, "", nil, fmt.Errorf("--config: %w", err)
 		}
 		if f.await {
-			cfg, warnings, err = zooconfig.LoadAwaiting(f.config, f.self, env)
+			cfg, warnings, err = zooconfig.LoadAwaiting(f.config, f.self, f.offset, env)
 		} else {
 			cfg, warnings, err = zooconfig.Load(f.config, env)
 		}

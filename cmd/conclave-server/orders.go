@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"strconv"
@@ -15,23 +16,27 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
 	"github.com/conclave-dev/conclave/internal/admin"
 	"github.com/conclave-dev/conclave/internal/admin/adminpb"
+	"github.com/conclave-dev/conclave/internal/tlsfiles"
 	"github.com/conclave-dev/conclave/internal/zooconfig"
 )
 
 // Commands that give orders to a running member, through its admin API.
 
 // target says which member is meant.
-type target struct{ admin, dataDir, config string }
+type target struct{ admin, dataDir, config, tlsDir, serverName string }
 
 func (t *target) flags(cmd *cobra.Command) {
 	cmd.PersistentFlags().StringVar(&t.admin, "admin", "", "the member's admin API: the path of its socket, or host:port")
 	cmd.PersistentFlags().StringVar(&t.dataDir, "data-dir", "", "the member's data directory, whose socket is used")
 	cmd.PersistentFlags().StringVar(&t.config, "config", "", "the member's configuration, whose data directory's socket is used")
+	cmd.PersistentFlags().StringVar(&t.tlsDir, "tls-dir", "", "with --admin host:port, speak TLS with ca.crt, tls.crt and tls.key from here; the certificate needs the organization "+tlsfiles.RoleOperator)
+	cmd.PersistentFlags().StringVar(&t.serverName, "tls-server-name", "", "with --tls-dir, the name in the members' certificates (conclave.tls.serverName)")
 }
 
 func (t *target) client() (adminpb.AdminClient, func(), error) {
@@ -54,7 +59,18 @@ func (t *target) client() (adminpb.AdminClient, func(), error) {
 		}
 		address = "unix:" + address
 	}
-	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	creds := insecure.NewCredentials()
+	if t.tlsDir != "" {
+		if t.serverName == "" || strings.HasPrefix(address, "unix:") {
+			return nil, nil, errors.New("--tls-dir is for --admin host:port, and needs --tls-server-name; a socket does without TLS")
+		}
+		files, err := tlsfiles.Open(tlsfiles.Options{Dir: t.tlsDir, ServerName: t.serverName, Role: tlsfiles.RoleOperator, Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			return nil, nil, fmt.Errorf("--tls-dir: %w", err)
+		}
+		creds = credentials.NewTLS(files.Client())
+	}
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(creds))
 	if err != nil {
 		return nil, nil, err
 	}

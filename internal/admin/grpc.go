@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -37,6 +38,13 @@ type GRPCOptions struct {
 	// HealthEvery is how often health is looked at, besides each Refresh; 0 for
 	// a second.
 	HealthEvery time.Duration
+	// TLS is what Address demands of its callers; nil for none. The socket, which
+	// only the owner of the data can open, and HealthAddress do without. It has to
+	// offer the protocol h2.
+	TLS *tls.Config
+	// HealthAddress is host:port where the health service alone is served, in
+	// plaintext; empty for none.
+	HealthAddress string
 	// Log must be given.
 	Log *slog.Logger
 }
@@ -47,8 +55,10 @@ type GRPCServer struct {
 	surface *Surface
 	log     *slog.Logger
 	server  *grpc.Server
+	probes  *grpc.Server // serves HealthAddress; nil if there is none
 	health  *health.Server
 	addr    net.Addr // of the TCP listener; nil if there is none
+	probed  net.Addr // of the listener for probes; nil if there is none
 	socket  string   // path of the unix socket; empty if there is none
 
 	mu sync.Mutex
@@ -64,14 +74,19 @@ type GRPCServer struct {
 // warning: the socket is a convenience. That it cannot listen on the address
 // is an error: an operator that cannot reach a member takes it for dead.
 func StartGRPC(s *Surface, opts GRPCOptions) (*GRPCServer, error) {
+	server := []grpc.ServerOption{grpc.MaxConcurrentStreams(grpcMaxStreams), grpc.MaxRecvMsgSize(grpcMaxMessage),
+		grpc.ConnectionTimeout(grpcConnectTimeout)}
 	g := &GRPCServer{
-		surface: s,
-		log:     opts.Log,
-		health:  health.NewServer(),
-		server: grpc.NewServer(grpc.MaxConcurrentStreams(grpcMaxStreams), grpc.MaxRecvMsgSize(grpcMaxMessage),
-			grpc.ConnectionTimeout(grpcConnectTimeout)),
+		surface:  s,
+		log:      opts.Log,
+		health:   health.NewServer(),
 		reported: make(map[string]grpc_health_v1.HealthCheckResponse_ServingStatus),
 		stop:     make(chan struct{}),
+	}
+	if opts.TLS != nil {
+		g.server = grpc.NewServer(append(server, grpc.Creds(newGatekeeper(opts.TLS, opts.Log, s.now)))...)
+	} else {
+		g.server = grpc.NewServer(server...)
 	}
 	adminpb.RegisterAdminServer(g.server, &service{surface: s})
 	grpc_health_v1.RegisterHealthServer(g.server, g.health)
@@ -81,28 +96,39 @@ func StartGRPC(s *Surface, opts GRPCOptions) (*GRPCServer, error) {
 	if opts.Address != "" {
 		l, err := net.Listen("tcp", opts.Address)
 		if err != nil {
-			return nil, fmt.Errorf("admin API: %w", err)
+			return nil, fmt.Errorf("conclave.adminAddress: admin API: %w", err)
 		}
 		g.addr = l.Addr()
+		g.log.Info("serving the admin API", "address", g.addr, "tls", opts.TLS != nil)
+		if l = netutil.LimitListener(l, grpcMaxConns); opts.TLS == nil {
+			l = newPrefaceListener(l, g.log, s.now)
+		}
 		listeners = append(listeners, l)
-		g.log.Info("serving the admin API", "address", g.addr)
+	}
+	if opts.HealthAddress != "" {
+		l, err := net.Listen("tcp", opts.HealthAddress)
+		if err != nil {
+			for _, other := range listeners {
+				other.Close()
+			}
+			return nil, fmt.Errorf("conclave.healthAddress: health service: %w", err)
+		}
+		g.probed, g.probes = l.Addr(), grpc.NewServer(server...)
+		grpc_health_v1.RegisterHealthServer(g.probes, g.health)
+		g.log.Info("serving health", "address", g.probed)
+		g.serve(g.probes, newPrefaceListener(netutil.LimitListener(l, grpcMaxConns), g.log, s.now))
 	}
 	if opts.Socket != "" {
 		if l, err := listenSocket(opts.Socket); err != nil {
 			g.log.Warn("no socket for the admin API, going on without it", "socket", opts.Socket, "error", err)
 		} else {
 			g.socket = opts.Socket
-			listeners = append(listeners, l)
+			listeners = append(listeners, newPrefaceListener(netutil.LimitListener(l, grpcMaxConns), g.log, s.now))
 			g.log.Info("serving the admin API", "socket", g.socket)
 		}
 	}
 	for _, l := range listeners {
-		l = newPrefaceListener(netutil.LimitListener(l, grpcMaxConns), g.log, s.now)
-		g.done.Go(func() {
-			if err := g.server.Serve(l); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
-				g.log.Warn("no longer serving the admin API", "address", l.Addr(), "error", err)
-			}
-		})
+		g.serve(g.server, l)
 	}
 	every := opts.HealthEvery
 	if every <= 0 {
@@ -111,6 +137,19 @@ func StartGRPC(s *Surface, opts GRPCOptions) (*GRPCServer, error) {
 	g.done.Go(func() { g.watchHealth(every) })
 	return g, nil
 }
+
+// serve serves a listener until Stop.
+func (g *GRPCServer) serve(s *grpc.Server, l net.Listener) {
+	g.done.Go(func() {
+		if err := s.Serve(l); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+			g.log.Warn("no longer serving gRPC", "address", l.Addr(), "error", err)
+		}
+	})
+}
+
+// HealthAddr is where the health service has an address of its own, nil if it has
+// none.
+func (g *GRPCServer) HealthAddr() net.Addr { return g.probed }
 
 // Addr is where the API is served over TCP, nil if it is not.
 func (g *GRPCServer) Addr() net.Addr { return g.addr }
@@ -124,13 +163,19 @@ func (g *GRPCServer) Stop(ctx context.Context) {
 		g.health.Shutdown()
 		graceful := make(chan struct{})
 		go func() {
+			defer close(graceful)
 			g.server.GracefulStop()
-			close(graceful)
+			if g.probes != nil {
+				g.probes.GracefulStop()
+			}
 		}()
 		select {
 		case <-graceful:
 		case <-ctx.Done():
 			g.server.Stop()
+			if g.probes != nil {
+				g.probes.Stop()
+			}
 			<-graceful
 		}
 		g.done.Wait()

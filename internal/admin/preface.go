@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -25,18 +24,12 @@ var errNotGRPC = errors.New("the client does not speak gRPC")
 // would leave no trace.
 type prefaceListener struct {
 	net.Listener
-	log *slog.Logger
-	now func() time.Time
-
-	mu sync.Mutex
-	// logged is when the last line was written, skipped how many connections
-	// have been passed over since; guarded by mu.
-	logged  time.Time
-	skipped int
+	log    *slog.Logger
+	logged *rarely
 }
 
 func newPrefaceListener(l net.Listener, log *slog.Logger, now func() time.Time) *prefaceListener {
-	return &prefaceListener{Listener: l, log: log, now: now}
+	return &prefaceListener{Listener: l, log: log, logged: &rarely{every: garbageLogEvery, now: now}}
 }
 
 func (l *prefaceListener) Accept() (net.Conn, error) {
@@ -49,11 +42,8 @@ func (l *prefaceListener) Accept() (net.Conn, error) {
 
 // garbage logs a connection that began with b.
 func (l *prefaceListener) garbage(c net.Conn, b []byte) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	now := l.now()
-	if !l.logged.IsZero() && now.Sub(l.logged) < garbageLogEvery {
-		l.skipped++
+	others, worth := l.logged.next()
+	if !worth {
 		return
 	}
 	hint := ""
@@ -61,8 +51,7 @@ func (l *prefaceListener) garbage(c net.Conn, b []byte) {
 		hint = "; it looks like TLS"
 	}
 	l.log.Warn("closed a connection to the admin port that is no gRPC"+hint, "client", c.RemoteAddr(),
-		"first", fmt.Sprintf("%q", b[:min(len(b), 16)]), "others since the last line", l.skipped)
-	l.logged, l.skipped = now, 0
+		"first", fmt.Sprintf("%q", b[:min(len(b), 16)]), "others since the last line", others)
 }
 
 // prefaceConn checks the first bytes that are read from a connection. Reads

@@ -22,6 +22,7 @@ import (
 	"github.com/conclave-dev/conclave/internal/statemachine"
 	"github.com/conclave-dev/conclave/internal/storage"
 	"github.com/conclave-dev/conclave/internal/storage/vfs"
+	"github.com/conclave-dev/conclave/internal/tlsfiles"
 	"github.com/conclave-dev/conclave/internal/zooconfig"
 )
 
@@ -60,7 +61,9 @@ type Member struct {
 	hosts     []statemachine.Member
 	server    *server.Server
 	transport *transport.Transport // nil for an ensemble of one
+	tls       *tlsfiles.Files      // nil without TLS
 	surface   *admin.Surface
+	grpc      *admin.GRPCServer
 
 	// node is set once the member belongs to an ensemble.
 	node      atomic.Pointer[replica.Node]
@@ -130,6 +133,9 @@ func Start(opt Options) (*Member, error) {
 var errStopping = errors.New("member: stopping")
 
 func (m *Member) open() error {
+	if err := m.openTLS(); err != nil {
+		return err
+	}
 	for _, dir := range []string{m.cfg.DataDir, m.cfg.DataLogDir} {
 		if err := os.MkdirAll(dir, 0o750); err != nil {
 			return fmt.Errorf("data directory: %w", err)
@@ -208,6 +214,9 @@ func (m *Member) identify() error {
 
 // ClientAddr is where clients are served.
 func (m *Member) ClientAddr() net.Addr { return m.clientListener.Addr() }
+
+// AdminAddr is where the admin API is served over TCP, nil if it is not.
+func (m *Member) AdminAddr() net.Addr { return m.grpc.Addr() }
 
 // Failed is closed when the member can't go on; Err then says why.
 func (m *Member) Failed() <-chan struct{} { return m.failed }

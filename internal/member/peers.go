@@ -3,6 +3,7 @@ package member
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"github.com/conclave-dev/conclave/internal/replica/formation"
 	"github.com/conclave-dev/conclave/internal/replica/transport"
 	"github.com/conclave-dev/conclave/internal/statemachine"
+	"github.com/conclave-dev/conclave/internal/tlsfiles"
 )
 
 // randomMemberID makes a raft id that nobody has had before.
@@ -32,10 +34,16 @@ func randomMemberID() uint64 {
 }
 
 func (m *Member) openTransport() error {
-	t, err := transport.New(transport.Options{
+	opts := transport.Options{
 		Listen: m.cfg.PeerAddress, MemberID: m.dir.Identity.Get().MemberID, Handler: (*peers)(m),
 		Logger: m.log, SilenceTimeout: m.cfg.SyncLimit, QueueBytes: replica.QueueBytes,
-	})
+	}
+	if m.tls != nil {
+		// The server's takes the newest files by itself.
+		server := m.tls.Server(tlsfiles.RoleMember)
+		opts.ServerTLS, opts.ClientTLS = func() *tls.Config { return server }, m.tls.Client
+	}
+	t, err := transport.New(opts)
 	if err != nil {
 		return fmt.Errorf("peer address (the peer port of server.%d): %w", m.cfg.MyID, err)
 	}

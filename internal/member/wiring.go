@@ -14,6 +14,7 @@ import (
 	"github.com/conclave-dev/conclave/internal/metrics"
 	"github.com/conclave-dev/conclave/internal/replica"
 	"github.com/conclave-dev/conclave/internal/server"
+	"github.com/conclave-dev/conclave/internal/tlsfiles"
 )
 
 func newClusterID() string {
@@ -119,6 +120,20 @@ func (m *Member) letGo(within time.Duration) {
 	})
 }
 
+// openTLS reads what the member shows to others, if it is to show anything.
+func (m *Member) openTLS() (err error) {
+	if m.cfg.TLS.Dir == "" {
+		return nil
+	}
+	m.tls, err = tlsfiles.Open(tlsfiles.Options{
+		Dir: m.cfg.TLS.Dir, ServerName: m.cfg.TLS.ServerName, Role: tlsfiles.RoleMember, Logger: m.log,
+	})
+	if err != nil {
+		return fmt.Errorf("conclave.tls.dir: %w", err)
+	}
+	return nil
+}
+
 // openSurfaces starts what serves people and monitoring.
 func (m *Member) openSurfaces() error {
 	m.surface.RegisterMetrics()
@@ -133,12 +148,17 @@ func (m *Member) openSurfaces() error {
 		h := admin.StartHTTP(m.log, "commands", c.Address(), c.IdleTimeout, admin.NewCommandHandler(m.surface, c.CommandURL))
 		m.servers = append(m.servers, h.Stop)
 	}
-	g, err := admin.StartGRPC(m.surface, admin.GRPCOptions{
-		Address: m.cfg.AdminAddress, Socket: admin.SocketPath(m.cfg.DataDir), Log: m.log,
-	})
-	if err != nil {
-		return fmt.Errorf("conclave.adminAddress: %w", err)
+	opts := admin.GRPCOptions{
+		Address: m.cfg.AdminAddress, Socket: admin.SocketPath(m.cfg.DataDir), HealthAddress: m.cfg.HealthAddress, Log: m.log,
 	}
+	if m.tls != nil {
+		opts.TLS = m.tls.Server(tlsfiles.RoleOperator, "h2")
+	}
+	g, err := admin.StartGRPC(m.surface, opts)
+	if err != nil {
+		return err
+	}
+	m.grpc = g
 	m.servers = append(m.servers, g.Stop)
 	return nil
 }

@@ -14,11 +14,12 @@ import (
 // line, with or without "server.N=" in front, for a file that all members share;
 // empty if the file has it, with standaloneEnabled=false. Without a number it is
 // that of the myid file, or else one more than the ordinal at the end of the
-// host's first label, as a StatefulSet names its pods (zk-0 is server.1).
-func LoadAwaiting(path, self string, env Env) (*Config, []string, error) {
+// host's first label, as a StatefulSet names its pods (zk-0 is server.1), and
+// offset: with 100, the pods of a second StatefulSet are server.101 and so on.
+func LoadAwaiting(path, self string, offset int, env Env) (*Config, []string, error) {
 	if self != "" {
 		var err error
-		if env, err = withSelf(path, self, env); err != nil {
+		if env, err = withSelf(path, self, offset, env); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -34,7 +35,7 @@ func LoadAwaiting(path, self string, env Env) (*Config, []string, error) {
 
 // withSelf returns env with the member's own line behind the file at path, and
 // its number in the myid file.
-func withSelf(path, self string, env Env) (Env, error) {
+func withSelf(path, self string, offset int, env Env) (Env, error) {
 	text, err := env.read(path)
 	if err != nil {
 		return env, fmt.Errorf("configuration file: %w", err)
@@ -65,7 +66,7 @@ func withSelf(path, self string, env Env) (Env, error) {
 		case !errors.Is(err, fs.ErrNotExist):
 			return env, err
 		default:
-			if number, err = numberOfPod(line); err != nil {
+			if number, err = numberOfPod(line, offset); err != nil {
 				return env, err
 			}
 		}
@@ -84,12 +85,16 @@ func withSelf(path, self string, env Env) (Env, error) {
 	return env, nil
 }
 
-func numberOfPod(line string) (string, error) {
+func numberOfPod(line string, offset int) (string, error) {
 	host, _, _ := strings.Cut(line, ":")
 	label, _, _ := strings.Cut(host, ".")
 	ordinal, err := strconv.ParseUint(label[strings.LastIndexByte(label, '-')+1:], 10, 16)
 	if err != nil || !strings.Contains(label, "-") {
 		return "", fmt.Errorf("%q: the server's number is not known: there is no myid file, and %q does not end in an ordinal as a pod's name does; write server.N= in front", line, label)
 	}
-	return strconv.FormatUint(ordinal+1, 10), nil
+	n := offset + int(ordinal) + 1
+	if offset < 0 || n > MaxServerID {
+		return "", fmt.Errorf("%q: ordinal %d and offset %d make server.%d; allowed: an offset of 0 or more, and numbers up to %d", line, ordinal, offset, n, MaxServerID)
+	}
+	return strconv.Itoa(n), nil
 }

@@ -2,6 +2,7 @@ package zooconfig
 
 import (
 	"io/fs"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -12,6 +13,11 @@ func TestLoadAwaiting(t *testing.T) {
 		n                      int
 		peer, says             string
 	}{
+		{"observer's pod", "", "100+zk-observer-2.zk.ns.svc:2888:3888;2181", "", 103, "zk-observer-2.zk.ns.svc:2888", ""},
+		{"offset with myid", "", "100+zk-2:2888:3888;2181", "7\n", 7, "zk-2:2888", ""},
+		{"offset with a number", "", "100+server.9=zk-2:2888:3888;2181", "", 9, "zk-2:2888", ""},
+		{"too many", "", "100+zk-155:2888:3888;2181", "", 0, "", "make server.256"},
+		{"negative offset", "", "-5+zk-9:2888:3888;2181", "", 0, "", "offset of 0 or more"},
 		{"pod", "", "zk-2.zk.ns.svc:2888:3888;2181", "", 3, "zk-2.zk.ns.svc:2888", ""},
 		{"pod on all interfaces", "quorumListenOnAllIPs=true\n", "my-zk-0.zk:2888:3888;2181", "", 1, ":2888", ""},
 		{"myid", "", "host:2888:3888;2181", "7\n", 7, "host:2888", ""},
@@ -35,7 +41,15 @@ func TestLoadAwaiting(t *testing.T) {
 				}
 				return nil, fs.ErrNotExist
 			}}
-			cfg, _, err := LoadAwaiting("zoo.cfg", c.self, env)
+			offset := 0
+			if n, self, ok := strings.Cut(c.self, "+"); ok {
+				var err error
+				if offset, err = strconv.Atoi(n); err != nil {
+					t.Fatal(err)
+				}
+				c.self = self
+			}
+			cfg, _, err := LoadAwaiting("zoo.cfg", c.self, offset, env)
 			if c.says != "" {
 				if err == nil || !strings.Contains(err.Error(), c.says) {
 					t.Fatalf("%v; want an error with %q", err, c.says)

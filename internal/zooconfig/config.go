@@ -122,6 +122,11 @@ type Config struct {
 	// AdminAddress is host:port of the gRPC admin API; empty if it is not
 	// served over TCP.
 	AdminAddress string
+	// HealthAddress is host:port of the health service that has an address of its
+	// own; empty if there is none.
+	HealthAddress string
+	// TLS is for the admin API's address and the peer port.
+	TLS TLS
 	// Heartbeat is the time between the leader's heartbeats.
 	Heartbeat time.Duration
 	// Election is the silence of the leader after which a member stands for
@@ -145,6 +150,15 @@ type AdminServer struct {
 	CommandURL string
 	// IdleTimeout closes connections on which nothing happens; 0 means never.
 	IdleTimeout time.Duration
+}
+
+// TLS is what members show each other and the operator.
+type TLS struct {
+	// Dir holds ca.crt, tls.crt and tls.key; empty for no TLS. Whether they are
+	// there is not asked.
+	Dir string
+	// ServerName is in every member's certificate. Set if Dir is.
+	ServerName string
 }
 
 // Metrics is the HTTP server for Prometheus.

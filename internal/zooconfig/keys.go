@@ -144,6 +144,12 @@ var settings = []setting{
 
 	{name: "conclave.adminAddress", java: own, kind: listenAddress(func(d *draft) *string { return &d.AdminAddress }),
 		doc: "Address of the gRPC admin API. Default: not served over TCP."},
+	{name: "conclave.healthAddress", java: own, kind: listenAddress(func(d *draft) *string { return &d.HealthAddress }),
+		doc: "Address of a gRPC health service of its own, without TLS, for probes that can't do it. Default: none; the admin API serves health too."},
+	{name: "conclave.tls.dir", java: own, kind: path(func(d *draft) *string { return &d.TLS.Dir }),
+		doc: "Directory with ca.crt, tls.crt and tls.key: the admin API's address and the peer port then speak mutual TLS. The files are read again when they change. Default: no TLS."},
+	{name: "conclave.tls.serverName", java: own, kind: hostKind(func(d *draft) *string { return &d.TLS.ServerName }),
+		doc: "DNS name that every member's certificate has, and by which members know each other, whatever their addresses. Needed with conclave.tls.dir."},
 	{name: "conclave.peerAddress", java: own, kind: listenAddress(func(d *draft) *string { return &d.peerAddress }),
 		doc: "Address on which to listen for the other members. Default: host and first port of this server's server line, or that port on all addresses with quorumListenOnAllIPs."},
 	{name: "conclave.heartbeatMs", java: own, def: "50", kind: millis(5, 5000, func(d *draft) *time.Duration { return &d.Heartbeat }),

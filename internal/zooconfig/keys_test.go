@@ -74,6 +74,9 @@ var keyCases = []keyCase{
 	{"znode.container.maxPerMinute", func(c *Config) any { return c.Container.MaxPerMinute }, 10000, map[string]any{"1": 1}, []string{"0"}},
 	{"znode.container.maxNeverUsedIntervalMs", func(c *Config) any { return c.Container.MaxNeverUsed }, 0 * ms, map[string]any{"0": 0 * ms, "2592000000": 30 * 24 * time.Hour}, []string{"9223372036855"}},
 	{"conclave.adminAddress", func(c *Config) any { return c.AdminAddress }, "", map[string]any{"127.0.0.1:9999": "127.0.0.1:9999", ":0": ":0", "[::]:1": ":1", "": ""}, []string{"9999", "a:b", "::1:5", "a:65536"}},
+	{"conclave.healthAddress", func(c *Config) any { return c.HealthAddress }, "", map[string]any{":2891": ":2891", "": ""}, []string{"2891"}},
+	{"conclave.tls.dir", func(c *Config) any { return c.TLS }, TLS{}, map[string]any{"/t\nconclave.tls.serverName=m.c.ns.conclave.dev": TLS{"/t", "m.c.ns.conclave.dev"}}, []string{"", "/t"}},
+	{"conclave.tls.serverName", func(c *Config) any { return c.TLS.ServerName }, "", map[string]any{"m\nconclave.tls.dir=t": "m"}, []string{"", "a:b", "m", "0.0.0.0\nconclave.tls.dir=t"}},
 	{"conclave.peerAddress", func(c *Config) any { return c.PeerAddress }, "", map[string]any{":2888": ""}, []string{"host"}},
 	{"conclave.heartbeatMs", func(c *Config) any { return c.Heartbeat }, 50 * ms, map[string]any{"5": 5 * ms, "5000": 5000 * ms}, []string{"4", "5001"}},
 	{"conclave.electionMs", func(c *Config) any { return c.Election }, 500 * ms, map[string]any{"250": 250 * ms, "600000": 600000 * ms}, []string{"249", "24", "600001"}},
@@ -212,6 +215,11 @@ func TestSuperDigestOfOtherHash(t *testing.T) {
 	if c, w := mustParse(t, text, Env{}); c.SuperDigest == "" || c.DigestAlg != "SHA-256" || w != nil {
 		t.Errorf("%+v %q", c, w)
 	}
+}
+
+func TestTLSNeedsBothKeys(t *testing.T) {
+	wantContains(t, "errors", mustFail(t, base+"conclave.tls.dir=/t\n", Env{}), "zoo.cfg:3: conclave.tls.dir=/t needs conclave.tls.serverName")
+	wantContains(t, "errors", mustFail(t, base+"conclave.tls.serverName=m.x\n", Env{}), "zoo.cfg:3: conclave.tls.serverName=m.x is for conclave.tls.dir, which is not set")
 }
 
 func TestElectionFollowsHeartbeat(t *testing.T) {

@@ -113,6 +113,7 @@ func (r *report) checkTogether(d *draft) {
 	r.checkTimes(d)
 	r.checkMetrics(d)
 	r.checkSuperDigest(d)
+	r.checkTLS(d)
 
 	heartbeat := int(d.Heartbeat / time.Millisecond)
 	if d.electionMs == 0 {
@@ -175,6 +176,22 @@ func (r *report) checkMetrics(d *draft) {
 		if at, ok := d.given[key]; ok {
 			r.warn(at, "%s is not used: metricsProvider.className does not turn the exporter for Prometheus on", key)
 		}
+	}
+}
+
+// checkTLS wants both of what TLS needs: without the name a member would take
+// any certificate of its authority for the one that it calls.
+func (r *report) checkTLS(d *draft) {
+	dir, hasDir := d.given["conclave.tls.dir"]
+	name, hasName := d.given["conclave.tls.serverName"]
+	switch {
+	case d.wrong["conclave.tls.dir"] || d.wrong["conclave.tls.serverName"]:
+	case hasDir && !hasName:
+		r.fail(dir, "conclave.tls.dir=%s needs conclave.tls.serverName: the DNS name that every member's certificate has", d.TLS.Dir)
+	case hasName && !hasDir:
+		r.fail(name, "conclave.tls.serverName=%s is for conclave.tls.dir, which is not set: without it nothing would be encrypted", d.TLS.ServerName)
+	case hasDir && d.TLS.ServerName == "":
+		r.fail(name, "conclave.tls.serverName must be a name that certificates have, and it stands for all addresses")
 	}
 }
 

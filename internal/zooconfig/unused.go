@@ -114,7 +114,8 @@ type refusedKey struct {
 var off = []string{"", "false", "no"}
 
 const (
-	needTLS  = "Conclave does not speak TLS yet"
+	needTLS  = "Conclave does not speak TLS with clients yet"
+	peerTLS  = "between members TLS is turned on by conclave.tls.dir and conclave.tls.serverName"
 	needSASL = "Conclave does not speak SASL yet"
 	needAuth = "Conclave does not demand authentication from clients yet"
 )
@@ -125,8 +126,8 @@ const (
 var refusedKeys = []refusedKey{
 	{name: "secureClientPort", harmless: []string{"", "0"}, doc: needTLS},
 	{name: "secureClientPortAddress", harmless: []string{""}, doc: needTLS},
-	{name: "sslQuorum", harmless: off, doc: needTLS},
-	{name: "sslQuorumReloadCertFiles", harmless: off, doc: needTLS},
+	{name: "sslQuorum", harmless: off, doc: peerTLS},
+	{name: "sslQuorumReloadCertFiles", harmless: off, doc: peerTLS},
 	{name: "ssl.*", harmless: append([]string{"none"}, off...), doc: needTLS},
 	{name: "portUnification", harmless: off, doc: needTLS},
 	{name: "client.portUnification", harmless: off, doc: needTLS},

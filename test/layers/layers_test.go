@@ -21,7 +21,7 @@ const (
 // sub-package belongs to the layer of its parent.
 var server = []string{
 	"internal/jute", "internal/tree", "internal/session", "internal/watch", "internal/statemachine", "internal/storage",
-	"internal/metrics", "internal/replica", "internal/server", "internal/admin", "internal/zooconfig", "internal/member",
+	"internal/metrics", "internal/tlsfiles", "internal/replica", "internal/server", "internal/admin", "internal/zooconfig", "internal/member",
 }
 
 // operator are the operator's packages. They know the server by the generated
@@ -37,6 +37,7 @@ var strict = map[string][]string{
 	// The configuration file is about nothing but itself.
 	"internal/zooconfig": {},
 	"internal/metrics":   {},
+	"internal/tlsfiles":  {},
 }
 
 func layerOf(pkg string, layers []string) int {
