@@ -35,6 +35,46 @@ type Dir struct {
 	hadLog       bool
 }
 
+// Disk is one of the places that a member writes to. They may be one device.
+type Disk uint8
+
+// The disks.
+const (
+	// LogDisk has the log: every write waits for it.
+	LogDisk Disk = iota
+	// DataDisk has identity and snapshots: no write waits for it.
+	DataDisk
+	// NumDisks is how many there are.
+	NumDisks
+)
+
+// String names the disk as logs and metrics do.
+func (d Disk) String() string { return [...]string{"log", "data"}[d] }
+
+// Busy returns the operation that has been under way on a disk for longest; ok is
+// false if there is none, or if the file system that the directory was opened on
+// is not watched (vfs.Watched).
+func (d *Dir) Busy(disk Disk) (u vfs.Underway, ok bool) {
+	w, watched := d.fs.(*vfs.Watched)
+	if !watched {
+		return u, false
+	}
+	return w.Busy(func(path string) bool {
+		if vfs.Within(path, d.logDir) {
+			return disk == LogDisk
+		}
+		return disk == DataDisk && vfs.Within(path, d.dataDir)
+	})
+}
+
+// Path returns the directory that the member has on a disk.
+func (d *Dir) Path(disk Disk) string {
+	if disk == LogDisk {
+		return d.logDir
+	}
+	return d.dataDir
+}
+
 // OpenDir opens, or makes, a member's directories and locks them. An empty
 // logDir means dataDir. If another process has them locked, the error wraps
 // vfs.ErrLocked.
