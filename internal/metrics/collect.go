@@ -39,6 +39,7 @@ type Collector func(emit func(Family))
 // own, and then for those of the collectors that were added.
 func (m *Metrics) Collect(emit func(Family)) {
 	m.collectRequests(emit)
+	m.collectDisks(emit)
 	for _, h := range m.histograms() {
 		emit(Family{h.name, h.help, TypeHistogram, h.cell.samples(nil, h.unit, h.bounds)})
 	}
@@ -78,6 +79,23 @@ func (m *Metrics) collectRequests(emit func(Family)) {
 	emit(f)
 }
 
+// diskNames are those of storage.Disk.
+var diskNames = [...]string{"log", "data"}
+
+func (m *Metrics) collectDisks(emit func(Family)) {
+	stalls := Family{Name: "conclave_disk_stall_duration_seconds", Type: TypeHistogram,
+		Help: "Times for which a disk did not answer, by disk, once it has."}
+	stalled := Family{Name: "conclave_disk_stalled_seconds", Type: TypeGauge,
+		Help: "How long a disk has not answered now, by disk; 0 if it does."}
+	for i, name := range diskNames {
+		label := []Label{{"disk", name}}
+		stalls.Samples = append(stalls.Samples, m.DiskStalls[i].cell.samples(label, nanosecond, long)...)
+		stalled.Samples = append(stalled.Samples, Sample{Labels: label, Value: float64(m.DiskStalled[i].Value()) * nanosecond})
+	}
+	emit(stalls)
+	emit(stalled)
+}
+
 // namedCell is a histogram and how it is shown.
 type namedCell struct {
 	name, help string
@@ -100,6 +118,8 @@ var (
 	// what has one set of buckets per operation, by factors of 4.
 	fine   = bounds{14, 34, 1}
 	coarse = bounds{14, 34, 2}
+	// long goes from half a second to more than a minute.
+	long = bounds{29, 36, 1}
 	// numbers goes from 1 to 4096 things.
 	numbers = bounds{10, 22, 1}
 )
@@ -114,6 +134,7 @@ func (m *Metrics) histograms() []namedCell {
 		{"conclave_snapshot_write_duration_seconds", "Time to write one snapshot to disk.", &m.SnapshotWrite.cell, nanosecond, fine},
 		{"conclave_recovery_duration_seconds", "Time to load the newest snapshot and the log behind it at the start.", &m.Recovery.cell, nanosecond, fine},
 		{"conclave_election_duration_seconds", "Time without a leader.", &m.Election.cell, nanosecond, fine},
+		{"conclave_process_pause_duration_seconds", "Times for which the whole process stood still.", &m.Pauses.cell, nanosecond, long},
 	}
 }
 

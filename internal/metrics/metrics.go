@@ -37,6 +37,15 @@ type Metrics struct {
 	// following or being one.
 	Election Histogram
 
+	// DiskStalls are the times for which a disk has not answered, each observed
+	// once it has: that of the log, and that of the data (storage.Disk).
+	// DiskStalled is for how long each has not answered now, in nanoseconds; 0 if
+	// it does.
+	DiskStalls  [2]Histogram
+	DiskStalled [2]Gauge
+	// Pauses are the times for which the process stood still.
+	Pauses Histogram
+
 	// LogAppendedBytes counts bytes written to the log.
 	LogAppendedBytes Counter
 	// SnapshotBytes is the size of the newest snapshot on disk.
@@ -137,11 +146,12 @@ const (
 	ClosedAuthFailed
 	ClosedDraining
 	ClosedStopping
+	ClosedDiskStalled // the disk of this member's log did not answer for too long
 	numClosures
 )
 
 var closureNames = [numClosures]string{"client", "session_closed", "session_expired", "session_moved", "silent",
-	"no_quorum", "malformed", "too_large", "slow_client", "auth_failed", "draining", "stopping"}
+	"no_quorum", "malformed", "too_large", "slow_client", "auth_failed", "draining", "stopping", "disk_stalled"}
 
 // State is what a member is at one moment.
 type State struct {

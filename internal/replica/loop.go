@@ -42,7 +42,11 @@ func (n *Node) turn(now time.Duration) {
 	for _, f := range in.calls {
 		f()
 	}
+	n.watchDisks(now)
 	for _, m := range in.msgs {
+		if n.stalled() && dropsWhileStalled(m) {
+			continue
+		}
 		// Step refuses what is of no use to it (an unknown peer's answer, a
 		// proposal without a leader). Raft's messages may always get lost.
 		_ = n.rn.Step(m)
@@ -72,15 +76,20 @@ func (n *Node) passTime(now time.Duration) {
 		}
 		if n.role.IsLeader {
 			n.noteActive(now)
+			if n.stalled() {
+				n.handOver(now)
+			}
 		}
-		n.rn.Tick()
+		if n.role.IsLeader || !n.stalled() {
+			n.rn.Tick()
+		}
 		if n.ticks++; n.role.IsLeader && n.ticks%promoteTicks == 0 {
 			n.promote()
 		}
 	}
 	if n.campaignAt != 0 && now >= n.campaignAt {
 		n.campaignAt = 0
-		if n.role.Leader == raft.None && !n.role.IsLeader {
+		if n.role.Leader == raft.None && !n.role.IsLeader && !n.stalled() {
 			_ = n.rn.Campaign() // refused only when there is nothing to win
 		}
 	}
@@ -262,6 +271,8 @@ func (n *Node) noteRole(rd raft.Ready) {
 	n.pacer.forget()
 	if role.IsLeader && (!n.role.IsLeader || role.Term != n.role.Term) {
 		clear(n.activeAt)
+		clear(n.acks)
+		n.handing = handing{}
 		n.activeSince = n.cfg.Now()
 	}
 	n.role = role

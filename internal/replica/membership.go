@@ -140,7 +140,11 @@ func (n *Node) progress() map[uint64]Progress {
 	n.rn.WithProgress(func(id uint64, typ raft.ProgressType, pr tracker.Progress) {
 		at, ok := n.activeAt[id]
 		active := id == n.cfg.ID || ok && n.cfg.Now()-at <= n.electionTimeout()+n.cfg.Tick
-		out[id] = Progress{Match: pr.Match, Active: active, Learner: typ == raft.ProgressTypeLearner}
+		stuck := n.stuck(n.cfg.Now(), id)
+		if id == n.cfg.ID {
+			stuck = n.stalled()
+		}
+		out[id] = Progress{Match: pr.Match, Active: active, Stuck: stuck, Learner: typ == raft.ProgressTypeLearner}
 	})
 	return out
 }
@@ -148,10 +152,12 @@ func (n *Node) progress() map[uint64]Progress {
 // noteActive notes who has answered: raft itself forgets it with each election
 // timeout, and would call everybody silent at that moment.
 func (n *Node) noteActive(now time.Duration) {
+	last, _ := n.cfg.Log.LastIndex()
 	n.rn.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker.Progress) {
 		if pr.RecentActive {
 			n.activeAt[id] = now
 		}
+		n.noteAck(now, id, pr, last)
 	})
 }
 

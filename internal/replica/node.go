@@ -16,6 +16,7 @@ import (
 	"github.com/conclave-dev/conclave/internal/metrics"
 	"github.com/conclave-dev/conclave/internal/statemachine"
 	"github.com/conclave-dev/conclave/internal/storage"
+	"github.com/conclave-dev/conclave/internal/storage/vfs"
 )
 
 // App is the state machine and whoever lives from it. Apply, ApplyMembers,
@@ -81,6 +82,9 @@ type Config struct {
 	KeepEntries uint64
 	// KeepSnapshots is how many snapshots stay on disk.
 	KeepSnapshots int
+	// Busy returns the operation that has been under way on a disk for longest;
+	// nil if nobody watches.
+	Busy func(storage.Disk) (vfs.Underway, bool)
 	// SlowFsync is the duration from which on a sync of the log is worth a
 	// warning.
 	SlowFsync time.Duration
@@ -152,6 +156,10 @@ type Node struct {
 	// answered; activeSince is since when it leads.
 	activeAt    map[uint64]time.Duration
 	activeSince time.Duration
+	acks        map[uint64]ack // of who is led
+	stalls      [storage.NumDisks]stall
+	looked      time.Duration // at the disks
+	handing     handing
 	spareMsgs   []*raftpb.Message
 	outgoing    []*raftpb.Message // to peers, of the present turn
 
@@ -176,12 +184,14 @@ type Node struct {
 	// contact is when, on cfg.Now, the member last asked and was then told by a
 	// leader that a quorum confirmed; 0 for never. Invariant: a leader that had
 	// been deposed at that time can't have answered.
-	contact   atomic.Int64
-	readIndex atomic.Uint64
-	confIndex atomic.Uint64                        // of the last change of the membership applied
-	newest    atomic.Pointer[storage.SnapshotMeta] // snapshot on disk
-	memberSet atomic.Pointer[statemachine.Members]
-	joint     atomic.Bool // a change of the membership is half applied
+	contact atomic.Int64
+	// stalledSince is since when the log's disk has not answered, 0 if it does.
+	stalledSince atomic.Int64
+	readIndex    atomic.Uint64
+	confIndex    atomic.Uint64                        // of the last change of the membership applied
+	newest       atomic.Pointer[storage.SnapshotMeta] // snapshot on disk
+	memberSet    atomic.Pointer[statemachine.Members]
+	joint        atomic.Bool // a change of the membership is half applied
 }
 
 // inbox is what others leave for the loop.
@@ -228,7 +238,7 @@ func NewNode(cfg Config, meta storage.SnapshotMeta, confState *raftpb.ConfState,
 	n := &Node{
 		cfg: cfg, wake: make(chan struct{}, 1), prepare: make(chan struct{}, 1), stop: make(chan struct{}),
 		membersCh: make(chan struct{}),
-		confState: confState, members: members.List, activeAt: make(map[uint64]time.Duration),
+		confState: confState, members: members.List, activeAt: make(map[uint64]time.Duration), acks: make(map[uint64]ack),
 	}
 	n.joint.Store(len(confState.GetVotersOutgoing()) > 0)
 	if n.cfg.KeepEntries == 0 {
@@ -259,6 +269,7 @@ func NewNode(cfg Config, meta storage.SnapshotMeta, confState *raftpb.ConfState,
 	n.rn = rn
 	n.resendAfter = n.electionTimeout()
 	n.lastTick = cfg.Now()
+	n.looked = n.lastTick
 	if len(confState.GetVoters()) == 1 && confState.GetVoters()[0] == cfg.ID {
 		n.campaignAt = n.lastTick // nobody else could
 	}
@@ -443,12 +454,12 @@ func (n *Node) transfer(target uint64) error {
 		var best uint64
 		for _, v := range st.Config.Voters[0].Slice() {
 			pr := st.Progress[v]
-			if v != n.cfg.ID && pr.RecentActive && (target == 0 || pr.Match > best) {
+			if v != n.cfg.ID && pr.RecentActive && !n.stuck(n.cfg.Now(), v) && (target == 0 || pr.Match > best) {
 				target, best = v, pr.Match
 			}
 		}
 		if target == 0 {
-			return errors.New("replica: no other voter answers, so leadership stays here")
+			return errors.New("replica: no other voter answers and keeps up, so leadership stays here")
 		}
 	} else if _, ok := st.Progress[target]; !ok {
 		return fmt.Errorf("replica: %x is not a member, so it can't lead", target)

@@ -65,6 +65,9 @@ type Progress struct {
 	Match uint64
 	// Active: it has answered within an election timeout; true for the leader.
 	Active bool
+	// Stuck: it has had entries to acknowledge for some time and acknowledges none.
+	// Its disk does not answer, or it is being sent a snapshot.
+	Stuck bool
 	// Learner: it has no vote, as raft sees it.
 	Learner bool
 }
@@ -118,6 +121,8 @@ func planPromote(v *view, id, maxLag uint64) ([]statemachine.Member, *Refusal) {
 		return nil, refuse(WhyObserver, "server.%d (member %x) is an observer: it is meant to stay without a vote", p.Name, id)
 	case !pr.Active:
 		return nil, refuse(WhyLagging, "server.%d (member %x) does not answer the leader", p.Name, id)
+	case pr.Stuck:
+		return nil, refuse(WhyLagging, "server.%d (member %x) answers the leader and acknowledges nothing: its disk may be stalled", p.Name, id)
 	case pr.Match+maxLag < v.last:
 		return nil, refuse(WhyLagging, "server.%d (member %x) is %d entries behind the leader, where %d are allowed", p.Name, id, v.last-pr.Match, maxLag)
 	}
@@ -168,7 +173,7 @@ func planTarget(v *view, wanted []statemachine.Member) ([]statemachine.Member, *
 		if !ok {
 			return nil, refuse(WhyNotMember, "server.%d (member %x) is not in the ensemble: it has to be added as a learner first", p.Name, p.ID)
 		}
-		if pr := v.peers[p.ID]; p.Voter && !old.Voter && (!pr.Active || pr.Match+defaultPromoteLag < v.last) {
+		if pr := v.peers[p.ID]; p.Voter && !old.Voter && (!pr.Active || pr.Stuck || pr.Match+defaultPromoteLag < v.last) {
 			return nil, refuse(WhyLagging, "server.%d (member %x) is not close enough behind the leader to vote", p.Name, p.ID)
 		}
 	}
@@ -194,7 +199,7 @@ func checkQuorum(v *view, target []statemachine.Member) *Refusal {
 			continue
 		}
 		voters++
-		if !v.peers[p.ID].Active {
+		if pr := v.peers[p.ID]; !pr.Active || pr.Stuck {
 			silent = append(silent, fmt.Sprintf("server.%d (member %x)", p.Name, p.ID))
 		}
 	}
@@ -202,7 +207,7 @@ func checkQuorum(v *view, target []statemachine.Member) *Refusal {
 	case voters == 0:
 		return refuse(WhyLastVoter, "no voter would be left: the last one can't be removed")
 	case voters-len(silent) < voters/2+1:
-		return refuse(WhyQuorum, "of the %d voters that there would be, %d do not answer the leader: %s; nothing could be committed any more", voters, len(silent), strings.Join(silent, ", "))
+		return refuse(WhyQuorum, "of the %d voters that there would be, %d do not answer the leader, or acknowledge nothing: %s; nothing could be committed any more", voters, len(silent), strings.Join(silent, ", "))
 	}
 	return nil
 }
