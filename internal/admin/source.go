@@ -251,7 +251,7 @@ type DiskHealth struct {
 	// Failed: a write, sync or read of the log failed. The member takes no
 	// further part until it is restarted.
 	Failed bool
-	// Slow: the last syncs took longer than fsync.warningthresholdms.
+	// Slow: a disk has not answered for two election timeouts.
 	Slow bool
 	// Reason says what failed or is slow; empty if all is well.
 	Reason string

@@ -18,6 +18,7 @@ import (
 	"github.com/conclave-dev/conclave/internal/admin"
 	"github.com/conclave-dev/conclave/internal/jute"
 	"github.com/conclave-dev/conclave/internal/statemachine"
+	"github.com/conclave-dev/conclave/internal/storage/vfs"
 	"github.com/conclave-dev/conclave/internal/zooconfig"
 )
 
@@ -47,7 +48,9 @@ type ensemble struct {
 	extra   string
 	servers string
 	// await starts members that wait to be told their ensemble.
-	await   bool
+	await bool
+	// fs gives member n its disk; nil for the operating system's.
+	fs      func(n int) vfs.FS
 	members []*Member // by N-1; nil when stopped
 }
 
@@ -124,7 +127,11 @@ func (e *ensemble) tryStart(n int) error {
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	m, err := Start(Options{Config: cfg, AwaitBootstrap: e.await, Version: admin.Version{Number: "test"}, Logger: slog.New(slog.NewTextHandler(e.t.Output(), nil)).With("n", n)})
+	var disk vfs.FS
+	if e.fs != nil {
+		disk = e.fs(n)
+	}
+	m, err := Start(Options{Config: cfg, FS: disk, AwaitBootstrap: e.await, Version: admin.Version{Number: "test"}, Logger: slog.New(slog.NewTextHandler(e.t.Output(), nil)).With("n", n)})
 	if err != nil {
 		return err
 	}

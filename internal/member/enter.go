@@ -126,7 +126,7 @@ func (m *Member) openNode(ctx context.Context) (*replica.Node, error) {
 		ID: m.dir.Identity.Get().MemberID, Log: log, Snapshots: snaps, App: m.app(), Transport: m.sender(),
 		Tick: m.cfg.Heartbeat, ElectionTicks: int(m.cfg.Election / m.cfg.Heartbeat), ProbeInterval: m.probeInterval(),
 		SnapshotEntries: uint64(m.cfg.SnapCount), SnapshotBytes: snapshotBytes(m.cfg.SnapSizeLimit), KeepSnapshots: m.cfg.SnapRetainCount,
-		KeepEntries: m.opt.KeepEntries, SlowFsync: m.cfg.FsyncWarning,
+		KeepEntries: m.opt.KeepEntries, Busy: m.dir.Busy, SlowFsync: m.cfg.FsyncWarning,
 		AutoPromote: m.promotesItself,
 		ClusterID:   m.dir.Identity.Get().ClusterID, PeerAddr: m.peerAddr, Now: m.now, WallMillis: wallMillis,
 		Metrics: m.metrics, Logger: m.log, Fail: m.fail,

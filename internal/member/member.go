@@ -110,6 +110,7 @@ func Start(opt Options) (*Member, error) {
 	if m.opt.FS == nil {
 		m.opt.FS = vfs.OS()
 	}
+	m.opt.FS = vfs.Watch(m.opt.FS, m.now)
 	m.leaderless.Store(m.start.UnixNano())
 	if err := m.open(); err != nil {
 		m.close()

@@ -99,6 +99,10 @@ func (s *source) Status() admin.Status {
 	if since := m.leaderSince.Load(); role.IsLeader && since != 0 {
 		st.LeaderSince = time.Unix(0, since)
 	}
+	problem, logStalled := n.DiskProblem()
+	if problem != "" && !st.Disk.Failed {
+		st.Disk.Slow, st.Disk.Reason = true, problem
+	}
 	switch {
 	case stand.refuses():
 		st.NotServingReason = stand.reason
@@ -106,6 +110,8 @@ func (s *source) Status() admin.Status {
 		st.NotServingReason = "no contact with a leader that has a quorum"
 	case st.Disk.Failed:
 		st.NotServingReason = st.Disk.Reason
+	case logStalled:
+		st.NotServingReason = problem
 	default:
 		st.Serving = true
 	}
@@ -144,7 +150,7 @@ func (s *source) Peers() []admin.Peer {
 		if pr, ok := progress[p.ID]; ok {
 			peer.Match = pr.Match
 			peer.Connected = pr.Active
-			peer.Synced = peer.Connected && pr.Match+syncedLag >= last
+			peer.Synced = peer.Connected && !pr.Stuck && pr.Match+syncedLag >= last
 		}
 		out = append(out, peer)
 	}

@@ -48,19 +48,22 @@ const maxExpiriesPerTick = 1000
 func (s *Server) Tick(now time.Duration) {
 	report := s.look(now)
 	s.clockMu.Lock()
-	if s.pause.Observe(now) > 0 {
+	if paused := s.pause.Observe(now); paused > 0 {
 		// This process was stopped: whoever seems silent may have been waiting
 		// for it. The clocks start again.
-		s.opt.Logger.Warn("this process was paused; no session is expired for it")
+		s.opt.Logger.Warn("this process was paused; no session is expired for it", "for", paused)
+		s.opt.Metrics.Pauses.Observe(paused)
 		s.clock.RestartAll(now)
 	}
 	role := s.role
 	var due []int64
 	if s.expiring {
 		s.hear(s.opt.Member, now, report)
-		if s.fresh(now, s.opt.MinTimeout) {
+		if _, stalled := s.node.Stalled(); s.fresh(now, s.opt.MinTimeout) && !stalled {
 			due = s.clock.Due(now, maxExpiriesPerTick)
 		} else {
+			// Who is silent may be waiting for the ensemble: a handshake needs a
+			// quorum and its disks.
 			s.clock.RestartAll(now)
 		}
 	}
@@ -83,6 +86,7 @@ const closeTime = 10 * time.Second
 func (s *Server) look(now time.Duration) (report []byte) {
 	report = make([]byte, 8, 64)
 	connected := uint64(0)
+	stalledSince, stalled := s.heldUp()
 	for _, id := range s.conns.takeHeard() {
 		report = binary.BigEndian.AppendUint64(report, uint64(id))
 	}
@@ -112,6 +116,12 @@ func (s *Server) look(now time.Duration) (report []byte) {
 				s.opt.Logger.Info("connection closed: this member has had no contact with a quorum for too long to vouch for the session",
 					"session", sessionID(c.session), "client", c.addr, "timeout", c.timeout)
 				s.end(c, metrics.ClosedNoQuorum)
+			} else if stalled && now-stalledSince >= c.timeout/time.Duration(s.opt.QuorumLease) {
+				// Its writes are committed without this member, and it would not
+				// be told.
+				s.opt.Logger.Info("connection closed: the disk of this member's log has not answered for too long",
+					"session", sessionID(c.session), "client", c.addr, "timeout", c.timeout, "stalled", now-stalledSince)
+				s.end(c, metrics.ClosedDiskStalled)
 			} else if now-heard > c.timeout && !(c.waiting && c.queue.len() > 0) {
 				// Its session is the leader's to expire; the connection is dead. (If
 				// we have not read from it because it waits for us, we can't tell.)

@@ -38,6 +38,9 @@ func (s *Server) hello(c *Conn, frame []byte, now time.Duration) {
 	case !s.hopeful(now):
 		s.turnAway(c, metrics.RefusedNotServing, "this member has no contact with a quorum")
 		return
+	case s.turnsAwayStalled():
+		s.turnAway(c, metrics.RefusedNotServing, "the disk of this member's log does not answer")
+		return
 	case req.LastZxidSeen > s.machine.Zxid():
 		// Another member has shown it more than is known here. It tries the
 		// next one.
@@ -65,6 +68,11 @@ func (s *Server) hello(c *Conn, frame []byte, now time.Duration) {
 	h.seq, h.batch = op.Seq, b
 	out.End(b)
 	c.phase = phaseHandshake
+}
+
+func (s *Server) turnsAwayStalled() bool {
+	_, stalled := s.heldUp()
+	return stalled
 }
 
 // turnAway closes a connection that may be welcome elsewhere, or later.

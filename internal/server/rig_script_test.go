@@ -229,6 +229,12 @@ func (s *script) network(cmd string, w *words) {
 		m.follow()
 		m.catchUp()
 		r.commit()
+	case "stall": // the disk of its log does not answer
+		m.stalled = r.now
+	case "answer": // it does again
+		m.stalled = 0
+		m.catchUp()
+		r.commit()
 	case "lag":
 		m.lagging = true
 	case "catch-up":

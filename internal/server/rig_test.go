@@ -65,6 +65,7 @@ type member struct {
 	cut     bool          // has no contact with the others
 	lagging bool          // is in touch, and does not apply
 	contact time.Duration // when it last was in touch
+	stalled time.Duration // since when the disk of its log does not answer, 0 if it does
 }
 
 func defaultOptions() Options {
@@ -169,6 +170,8 @@ func (m *member) Contact() (time.Duration, bool) {
 	return m.contact, true
 }
 
+func (m *member) Stalled() (time.Duration, bool) { return m.stalled, m.stalled != 0 }
+
 func (m *member) CaughtUp() bool { return m.applied == len(m.rig.log) }
 
 func (m *member) Report(to uint64, payload []byte) bool {
@@ -215,7 +218,7 @@ func (r *rig) append(data []byte) {
 
 // catchUp applies what is committed and not applied here.
 func (m *member) catchUp() {
-	for !m.cut && !m.lagging && m.applied < len(m.rig.log) {
+	for !m.cut && !m.lagging && m.stalled == 0 && m.applied < len(m.rig.log) {
 		m.applyTo(m.applied + 1)
 	}
 }
@@ -260,7 +263,7 @@ func (m *member) take(b []byte) []byte {
 
 // commitOnce makes one entry of everything that is on its way to the leader.
 func (r *rig) commitOnce() bool {
-	if r.leader.cut {
+	if r.leader.cut || r.leader.stalled != 0 {
 		return false
 	}
 	entry := statemachine.AppendHeader(nil, r.wall)

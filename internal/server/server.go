@@ -76,6 +76,9 @@ type Replica interface {
 	// Contact is when the member last knew that its leader had a quorum.
 	Contact() (at time.Duration, ok bool)
 	CaughtUp() bool
+	// Stalled is since when the disk of the member's log has not answered; ok is
+	// false if it does.
+	Stalled() (since time.Duration, ok bool)
 }
 
 // Reporter carries reports on sessions to the leader.
@@ -189,6 +192,22 @@ func (s *Server) Outstanding() int64 { return s.outstanding.Load() }
 func (s *Server) fresh(now, timeout time.Duration) bool {
 	at, ok := s.node.Contact()
 	return ok && now-at < timeout/time.Duration(s.opt.QuorumLease)
+}
+
+// heldUp returns since when this member can't follow the one that leads, because
+// the disk of its own log does not answer. Its clients are better off elsewhere. A
+// leader in this state would have handed over if any other could lead: its
+// clients would wait there as well.
+func (s *Server) heldUp() (since time.Duration, ok bool) {
+	if !s.attached.Load() {
+		return 0, false
+	}
+	if since, ok = s.node.Stalled(); !ok {
+		return 0, false
+	}
+	s.clockMu.Lock()
+	defer s.clockMu.Unlock()
+	return since, !s.role.IsLeader
 }
 
 // hopeful reports whether a handshake is worth waiting for: it goes through the
