@@ -36,6 +36,8 @@ const (
 	bugSkip = "skipped write"
 	// bugBlindFaith: a member believes that it is in touch with a quorum, always.
 	bugBlindFaith = "blind faith"
+	// bugBlindToDisk: nobody looks whether the disk answers.
+	bugBlindToDisk = "blind to the disk"
 	// bugMute: in the end nobody acknowledges entries any more.
 	bugMute = "mute followers"
 )

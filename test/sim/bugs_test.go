@@ -23,6 +23,7 @@ func TestCheckersBite(t *testing.T) {
 		{bugTwice, "watch", []string{}},
 		{bugLate, "watch", []string{}},
 		{bugSkip, "digest", []string{}},
+		{bugBlindToDisk, "stall", []string{"hang"}},
 		{bugMute, "live", []string{}},
 	} {
 		t.Run(c.bug, func(t *testing.T) {

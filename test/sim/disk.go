@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/conclave-dev/conclave/internal/storage"
 	"github.com/conclave-dev/conclave/internal/storage/vfs"
 )
 
@@ -16,6 +17,9 @@ type disk struct {
 	// slowUntil and fullUntil say until when syncs take long, and until when
 	// there is no space.
 	slowUntil, fullUntil time.Duration
+	// hungUntil say until when nothing that is written to the log, and to the
+	// rest, comes back (storage.Disk).
+	hungUntil [storage.NumDisks]time.Duration
 	// broken makes the next sync of the log fail.
 	broken bool
 	// startOps is after how many more operations the power goes while a process
@@ -52,13 +56,10 @@ func (m *member) hook(op vfs.Op, path string, _ int64, _ int) error {
 			return errIO
 		}
 		// A sync takes its time; if the power goes meanwhile, what was written may
-		// be lost. Whoever syncs a file of the log and is not the log writer holds
-		// locks that the log writer wants, and does not pause.
-		c := w.running
-		if c != nil && c.p == p && c.logs == strings.Contains(path, "/log/") {
-			c.sleep(d.syncTime(w))
-		}
+		// be lost.
+		m.wait(path, d.syncTime(w))
 	case vfs.OpWrite, vfs.OpCreate, vfs.OpPreallocate:
+		m.wait(path, 0)
 		if w.now < d.fullUntil {
 			return syscall.ENOSPC
 		}
@@ -68,6 +69,25 @@ func (m *member) hook(op vfs.Op, path string, _ int64, _ int) error {
 		}
 	}
 	return nil
+}
+
+// wait lets the coroutine that runs wait for the disk: for d, and for as long as
+// the disk hangs. Whoever works on a file of the log and is not the log writer holds
+// locks that the log writer wants, and does not pause.
+func (m *member) wait(path string, d time.Duration) {
+	w := m.w
+	c := w.running
+	inLog := strings.Contains(path, "/log/")
+	if c == nil || c.p != m.proc || c.logs != inLog {
+		return
+	}
+	which := storage.DataDisk
+	if inLog {
+		which = storage.LogDisk
+	}
+	if d = max(d, m.disk.hungUntil[which]-w.now); d > 0 {
+		c.sleep(d)
+	}
 }
 
 func (d *disk) syncTime(w *World) time.Duration {
@@ -104,10 +124,11 @@ func (m *member) rot() bool {
 
 // fileSystem is what the member's process gets to see.
 func (m *member) fileSystem() vfs.FS {
+	var fs vfs.FS = m.disk.mem
 	if m.w.opt.Bug == bugLyingDisk {
-		return lyingFS{m.disk.mem, m.w}
+		fs = lyingFS{m.disk.mem, m.w}
 	}
-	return m.disk.mem
+	return vfs.Watch(fs, func() time.Duration { return m.w.now })
 }
 
 var errGone = errors.New("sim: the process is gone")

@@ -27,6 +27,7 @@
 //   - watch: every watch fires once, for the first change, before any answer
 //     shows it;
 //   - digest: members have equal states at equal indexes;
+//   - stall: a leader without its disk is rid of leadership in time, if another can lead;
 //   - live: when everything is mended, everything goes on.
 //
 // Each checker is known to bite: bugs.go has a bug for each, which the tests put

@@ -3,6 +3,8 @@ package sim
 import (
 	"slices"
 	"time"
+
+	"github.com/conclave-dev/conclave/internal/storage"
 )
 
 // fault is something that breaks, or that an operator does. It reports false if
@@ -25,6 +27,7 @@ var faults = []fault{
 	{"split", 2, (*World).split},
 	{"weather", 6, (*World).changeWeather},
 	{"stall", 5, (*World).stall},
+	{"hang", 4, (*World).hang},
 	{"full", 2, (*World).fill},
 	{"io-error", 2, (*World).breakSync},
 	{"corrupt", 3, (*World).corrupt},
@@ -35,6 +38,12 @@ var faults = []fault{
 	{"grow", 2, (*World).grow},
 	{"replace", 2, (*World).replaceDisk},
 }
+
+// harmless are those that leave members alone.
+var harmless = []string{"hang", "client-cut", "snapshot"}
+
+// longestTrouble is how long any of the others is felt, at most.
+const longestTrouble = 15 * time.Second
 
 // FaultNames lists what may happen.
 func FaultNames() (names []string) {
@@ -69,6 +78,9 @@ func (w *World) scheduleFault() {
 			if n -= f.weight; n < 0 {
 				if f.do(w, m) {
 					w.stats.Faults[f.name]++
+					if !slices.Contains(harmless, f.name) {
+						w.troubledUntil = w.now + longestTrouble
+					}
 				}
 				break
 			}
@@ -88,6 +100,7 @@ func (w *World) mend() {
 	w.net.calm()
 	for _, m := range w.members {
 		m.disk.slowUntil, m.disk.fullUntil, m.disk.broken, m.disk.bad = 0, 0, false, false
+		clear(m.disk.hungUntil[:])
 	}
 	for _, cl := range w.clients {
 		clear(cl.cuts)
@@ -198,6 +211,22 @@ func (w *World) stall(m *member) bool {
 	d := w.between(100*time.Millisecond, 5*time.Second)
 	w.note("the disk of %s is slow for %v", m.name, d)
 	m.disk.slowUntil = w.now + d
+	return true
+}
+
+// hang makes a disk not answer at all: the log's, the other one, or both.
+func (w *World) hang(m *member) bool {
+	d := w.between(200*time.Millisecond, 6*time.Second)
+	which := 1 + w.rng.IntN(3)
+	for disk := range storage.NumDisks {
+		if which&(1<<disk) != 0 {
+			w.note("the %v disk of %s does not answer for %v", disk, m.name, d)
+			m.disk.hungUntil[disk] = w.now + d
+		}
+	}
+	if which&(1<<storage.LogDisk) != 0 && d > handOverBound {
+		w.expectHandOver(m)
+	}
 	return true
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/conclave-dev/conclave/internal/server"
 	"github.com/conclave-dev/conclave/internal/statemachine"
 	"github.com/conclave-dev/conclave/internal/storage"
+	"github.com/conclave-dev/conclave/internal/storage/vfs"
 )
 
 // Settings of every member: small files and few entries, so that they come and
@@ -118,7 +119,7 @@ func (p *process) open() error {
 		ID: id.MemberID, Log: p.log, Snapshots: dir.Snapshots, App: &app{Server: p.srv, p: p}, Transport: transport{p},
 		Tick: tick, ElectionTicks: electionTicks, ProbeInterval: minTimeout / 16,
 		SnapshotEntries: snapEntries, SnapshotBytes: 1 << 30, KeepEntries: keepEntries, KeepSnapshots: 2,
-		ClusterID: clusterID, PeerAddr: func(q statemachine.Member) string { return q.Host },
+		ClusterID: clusterID, PeerAddr: func(q statemachine.Member) string { return q.Host }, Busy: p.busy,
 		Now: p.now, WallMillis: p.wall, Metrics: metrics.New(), Logger: logger,
 		Spawn: func(f func()) { p.wake(p.spawn(f), p.w.between(0, time.Millisecond)) },
 		Fail:  func(err error) { p.failed = err },
@@ -167,6 +168,13 @@ func alignLog(log *storage.Log, meta storage.SnapshotMeta) error {
 		}
 	}
 	return log.Reset(meta.Index, meta.Term)
+}
+
+func (p *process) busy(d storage.Disk) (vfs.Underway, bool) {
+	if p.w.opt.Bug == bugBlindToDisk {
+		return vfs.Underway{}, false
+	}
+	return p.dir.Busy(d)
 }
 
 // run sets the process's clocks going.

@@ -51,6 +51,9 @@ type World struct {
 	// mended tells that the storm is over: nothing breaks any more.
 	mended bool
 	quiet  bool // clients send nothing any more
+	// troubledUntil is when the last thing that broke between members, or broke one
+	// of them, is over at the latest.
+	troubledUntil time.Duration
 	dials  int
 
 	history   strings.Builder
