@@ -168,17 +168,21 @@ func (s *SnapshotStore) Purge(retain int) error {
 // begin makes the temporary file for a snapshot.
 func (s *SnapshotStore) begin(meta SnapshotMeta) (snapshotFile, error) {
 	name := snapshotName(meta.Index, meta.Term)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.writing[name] {
-		return snapshotFile{}, fmt.Errorf("snapshot %s is being written already", path.Join(s.dir, name))
-	}
 	final := path.Join(s.dir, name)
+	s.mu.Lock()
+	busy := s.writing[name]
+	s.writing[name] = true
+	s.mu.Unlock()
+	if busy {
+		return snapshotFile{}, fmt.Errorf("snapshot %s is being written already", final)
+	}
 	f, err := s.fs.Create(final + tempSuffix)
 	if err != nil {
+		s.mu.Lock()
+		delete(s.writing, name)
+		s.mu.Unlock()
 		return snapshotFile{}, fmt.Errorf("create snapshot: %w", err)
 	}
-	s.writing[name] = true
 	return snapshotFile{store: s, f: f, name: name, path: final}, nil
 }
 
