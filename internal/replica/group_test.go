@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,7 +33,8 @@ const (
 // writer whose disk hangs, everything happens on the test's goroutine.
 type group struct {
 	t     *testing.T
-	now   time.Duration
+	now   time.Duration // the test's; others read clock
+	clock atomic.Int64
 	nodes []*groupNode
 }
 
@@ -56,7 +58,9 @@ type groupNode struct {
 }
 
 func newGroup(t *testing.T, n int) *group {
-	g := &group{t: t, now: time.Minute}
+	g := &group{t: t}
+	g.advance(time.Minute)
+	clock := func() time.Duration { return time.Duration(g.clock.Load()) }
 	var members statemachine.Members
 	cs := &raftpb.ConfState{}
 	for i := range uint64(n) {
@@ -66,7 +70,7 @@ func newGroup(t *testing.T, n int) *group {
 	members.Index = 1
 	for i := range uint64(n) {
 		m := &groupNode{g: g}
-		fs := vfs.Watch(vfs.NewMem(m.hook), func() time.Duration { return g.now })
+		fs := vfs.Watch(vfs.NewMem(m.hook), clock)
 		var err error
 		if m.dir, err = storage.OpenDir(fs, "data", "logs"); err != nil {
 			t.Fatal(err)
@@ -86,9 +90,8 @@ func newGroup(t *testing.T, n int) *group {
 			Tick: groupTick, ElectionTicks: groupTicks, ProbeInterval: groupTick,
 			SnapshotEntries: 1 << 30, SnapshotBytes: 1 << 40, KeepSnapshots: 1, Busy: m.dir.Busy,
 			ClusterID: "c", PeerAddr: func(statemachine.Member) string { return "" },
-			Now: func() time.Duration { return g.now }, WallMillis: func() int64 { return 1 }, Metrics: metrics.New(),
+			Now: clock, WallMillis: func() int64 { return 1 }, Metrics: metrics.New(),
 			Logger: slog.New(slog.NewTextHandler(&m.log, nil)), Fail: func(err error) { m.failed = err },
-			Spawn: func(f func()) { go f() },
 		}, storage.SnapshotMeta{Index: 1, Term: 1, ClusterID: "c"}, cs, members)
 		if err != nil {
 			t.Fatal(err)
@@ -195,10 +198,16 @@ func (g *group) settle() {
 	}
 }
 
+// advance moves the clock, and nobody has noticed yet.
+func (g *group) advance(d time.Duration) {
+	g.now += d
+	g.clock.Store(int64(g.now))
+}
+
 // pass lets time go by.
 func (g *group) pass(d time.Duration) {
 	for end := g.now + d; g.now < end; {
-		g.now += groupTick / 2
+		g.advance(groupTick / 2)
 		for _, m := range g.nodes {
 			m.Turn()
 		}

@@ -216,7 +216,7 @@ func TestPauseIsNoStall(t *testing.T) {
 	lead.hang(storage.LogDisk)
 	lead.put()
 	g.pass(groupTick)
-	g.now += 100 * groupElection
+	g.advance(100 * groupElection)
 	lead.Turn()
 	if _, ok := lead.Stalled(); ok {
 		t.Error("the disk counts as stalled")
