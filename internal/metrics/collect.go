@@ -167,6 +167,7 @@ func (m *Metrics) counters() []namedCounters {
 		one("conclave_connections_accepted_total", "Client connections accepted.", &m.ConnectionsAccepted),
 		{"conclave_connections_refused_total", "Client connections turned away before they had a session, by reason.", pointers(m.ConnectionsRefused[:]), "reason", refusalNames[:]},
 		{"conclave_connections_closed_total", "Client connections with a session that ended, by reason.", pointers(m.ConnectionsClosed[:]), "reason", closureNames[:]},
+		one("conclave_handshakes_queued_total", "Clients that had to wait for others before their handshake entered the log.", &m.HandshakesQueued),
 		one("conclave_sessions_created_total", "Sessions created through this member.", &m.SessionsCreated),
 		one("conclave_sessions_attached_total", "Sessions taken up again through this member after a connection was lost.", &m.SessionsAttached),
 		one("conclave_sessions_closed_total", "Sessions closed by their clients through this member.", &m.SessionsClosed),

@@ -82,6 +82,9 @@ type Metrics struct {
 	// ConnectionsClosed counts those with a session that ended, by reason.
 	ConnectionsClosed [numClosures]Counter
 
+	// HandshakesQueued counts clients that had to wait for others before their
+	// handshake entered the log.
+	HandshakesQueued Counter
 	// SessionsCreated and SessionsAttached count sessions that were made, and
 	// that were taken up again after a connection was lost, through a connection
 	// to this member.

@@ -45,7 +45,11 @@ func (s *Server) finish() {
 	dirty := s.dirty
 	removed := s.removed
 	s.dirty, s.removed = s.dirty[:0:0], nil
+	admitted := s.admitWaiting()
 	s.state.Unlock()
+	if admitted {
+		s.announce()
+	}
 	for _, c := range removed {
 		s.watches.RemoveAll(c)
 	}
@@ -123,6 +127,7 @@ func (s *Server) Restore(r io.Reader) (statemachine.Members, error) {
 			continue
 		}
 		delete(s.handshakes, seq)
+		s.underWay.Add(-1)
 		c.mu.Lock()
 		c.hello.batch.Done()
 		c.closeLocked()
@@ -272,7 +277,9 @@ func (k *sink) Attached(a *statemachine.Attachment) {
 	ours := a.Member == s.opt.Member && a.Boot == s.opt.Boot
 	var c *Conn
 	if ours {
-		c = s.handshakes[a.Seq]
+		if c = s.handshakes[a.Seq]; c != nil {
+			s.underWay.Add(-1)
+		}
 		delete(s.handshakes, a.Seq)
 	}
 	if a.Err == jute.OK {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"container/list"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -107,9 +108,15 @@ type helloState struct {
 	create      bool
 	session     int64 // to be created or re-attached
 	hasReadOnly bool
-	batch       *replica.Batch
 	timeout     int32
-	seq         uint64
+	// Until it is in the log: its password, and its place in Server.admission if
+	// it has to wait.
+	password []byte
+	place    *list.Element
+	queue    *list.List
+	// After that:
+	batch *replica.Batch
+	seq   uint64
 }
 
 // connStats are a connection's figures, guarded by Conn.mu.

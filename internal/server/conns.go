@@ -121,6 +121,7 @@ func (s *Server) leave(c *Conn) {
 	news := attached && time.Duration(c.lastHeard.Load()) != c.reported
 	c.phase = phaseClosing
 	s.abandon(c)
+	s.admission.forget(c)
 	c.out, c.spare = nil, nil
 	c.mu.Unlock()
 	if attached {

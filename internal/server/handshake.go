@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"fmt"
 	"time"
 
@@ -51,23 +52,10 @@ func (s *Server) hello(c *Conn, frame []byte, now time.Duration) {
 	h.create = req.SessionID == 0
 	h.hasReadOnly = req.HasReadOnly
 	h.timeout = s.negotiate(req.Timeout)
-
-	client := c.addr.String()
-	out := s.node.Outbox()
-	b := out.Begin()
-	s.memberSeq++
-	op := statemachine.MemberOp{Member: s.opt.Member, Boot: s.opt.Boot, Seq: s.memberSeq}
-	if h.create {
-		h.session = randomID()
-		b.Ops = statemachine.AppendCreateSession(b.Ops, op, h.session, randomPassword(), h.timeout, client, c.ip)
-	} else {
-		h.session = req.SessionID
-		b.Ops = statemachine.AppendAttach(b.Ops, op, h.session, req.Password, h.timeout, client, c.ip)
+	if !h.create {
+		h.session, h.password = req.SessionID, bytes.Clone(req.Password)
 	}
-	s.handshakes[op.Seq] = c
-	h.seq, h.batch = op.Seq, b
-	out.End(b)
-	c.phase = phaseHandshake
+	s.admitHandshake(c)
 }
 
 func (s *Server) turnsAwayStalled() bool {

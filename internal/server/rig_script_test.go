@@ -81,6 +81,7 @@ func configure(o *Options, w *words) {
 	o.MaxUnsent = int(w.int("maxUnsent", int64(o.MaxUnsent)))
 	o.MaxBuffer = int(w.int("maxBuffer", int64(o.MaxBuffer)))
 	o.GlobalOutstanding = int(w.int("globalOutstanding", 0))
+	o.MaxHandshakes = int(w.int("maxHandshakes", 0))
 	o.MaxConns = int(w.int("maxConns", 0))
 	o.MaxConnsPerIP = int(w.int("maxConnsPerIP", 0))
 	o.ElectionTime = time.Duration(w.int("electionTime", 0)) * time.Millisecond

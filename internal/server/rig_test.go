@@ -71,7 +71,7 @@ type member struct {
 func defaultOptions() Options {
 	return Options{
 		TickTime: time.Second, MinTimeout: 2 * time.Second, MaxTimeout: 20 * time.Second,
-		MaxBuffer: jute.DefaultMaxBuffer, MaxUnsent: 1 << 20, MaxOutstanding: 1000,
+		MaxBuffer: jute.DefaultMaxBuffer, MaxUnsent: 1 << 20, MaxOutstanding: 1000, MaxHandshakes: 2,
 		EnforceQuota: true, ExtendedTypes: true, DigestAlg: "SHA1",
 		SuperDigest:       "super:D/InIHSb7yEEbrWz8b9l71RjZJU=", // password test
 		ContainerInterval: time.Second, ContainerPerMinute: 10000,

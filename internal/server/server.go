@@ -30,6 +30,9 @@ type Options struct {
 	MaxConns               int           // 0 for no bound (maxCnxns)
 	MaxUnsent              int           // bytes that one connection may leave unsent or have on the way
 	MaxOutstanding         int           // requests of one connection without an answer
+	// MaxHandshakes bounds how many handshakes are on their way through the log at a
+	// time; 0 for DefaultMaxHandshakes.
+	MaxHandshakes int
 	// GlobalOutstanding bounds the requests of all connections without an
 	// answer: beyond it nothing is read from a connection that has any. 0 for
 	// no bound.
@@ -109,8 +112,10 @@ type Server struct {
 	// lock together with the outbox's.
 	handshakes map[uint64]*Conn
 	memberSeq  uint64
-	dirty      []*Conn // of the batch being applied
-	removed    []*Conn // lost their session in the batch being applied
+	admission  admission
+	underWay   atomic.Int64 // handshakes; Options.MaxHandshakes at most
+	dirty      []*Conn      // of the batch being applied
+	removed    []*Conn      // lost their session in the batch being applied
 	// quotaWarned is when a soft quota was last warned of.
 	quotaWarned time.Duration
 
@@ -143,6 +148,9 @@ func New(opt Options) *Server {
 		opt: opt, machine: statemachine.New(), watches: watch.New[*Conn](),
 		bySession: make(map[int64]*Conn), handshakes: make(map[uint64]*Conn),
 		clock: session.NewClock(), heard: make(map[uint64]heardOf), pause: session.NewPauseDetector(tickInterval(opt)),
+	}
+	if s.opt.MaxHandshakes == 0 {
+		s.opt.MaxHandshakes = DefaultMaxHandshakes
 	}
 	if opt.SkipACL {
 		s.flags |= statemachine.FlagSkipACL

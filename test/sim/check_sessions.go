@@ -43,6 +43,9 @@ func (t *truth) checkExpiry(id int64, timeout time.Duration) {
 		if cl.session != id {
 			continue
 		}
+		if !cl.closing {
+			t.w.stats.Bereft++
+		}
 		last := time.Duration(0)
 		for _, heard := range cl.answered {
 			if heard <= proposed {

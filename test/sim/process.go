@@ -79,7 +79,7 @@ func (p *process) open() error {
 	p.srv = server.New(server.Options{
 		Member: id.MemberID, Boot: id.Boot,
 		TickTime: time.Second, MinTimeout: minTimeout, MaxTimeout: maxTimeout,
-		MaxBuffer: jute.DefaultMaxBuffer, MaxUnsent: 1 << 20, MaxOutstanding: 20,
+		MaxBuffer: jute.DefaultMaxBuffer, MaxUnsent: 1 << 20, MaxOutstanding: 20, MaxHandshakes: 2,
 		EnforceQuota: true, ExtendedTypes: true, DigestAlg: "SHA1",
 		ContainerInterval: time.Second, ContainerPerMinute: 10000, ElectionTime: 2 * electionTicks * tick, QuorumLease: 3,
 		Now: p.now, WallMillis: p.wall, Metrics: metrics.New(), Logger: logger,

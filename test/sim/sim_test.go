@@ -99,6 +99,21 @@ func TestNobodyExpires(t *testing.T) {
 	}
 }
 
+// When the power comes back all clients come at once, to members that let two of
+// them into the log at a time. None of them comes too late.
+func TestCrowd(t *testing.T) {
+	alone(t)
+	for seed := range uint64(2) {
+		r := Run(seed, Options{
+			Members: 3, Clients: 120, Pace: 4 * time.Second, Storm: 4 * time.Second, Calm: 8 * time.Second,
+			Faults: []string{"blackout"},
+		})
+		if r.Violation != nil || r.Stats.Bereft > 0 || r.Stats.Faults["blackout"] == 0 {
+			t.Fatalf("seed %d: %v, %d clients have lost their sessions, %+v:\n%s", seed, r.Violation, r.Stats.Bereft, r.Stats.Faults, tail(r.History))
+		}
+	}
+}
+
 // What the simulation has found before: none of it comes back.
 func TestRegressions(t *testing.T) {
 	alone(t)

@@ -54,7 +54,7 @@ type World struct {
 	// troubledUntil is when the last thing that broke between members, or broke one
 	// of them, is over at the latest.
 	troubledUntil time.Duration
-	dials  int
+	dials         int
 
 	history   strings.Builder
 	lines     int
@@ -79,7 +79,9 @@ type Stats struct {
 	Requests, Writes, Reads, Events     int
 	Sessions, Expired, Entries, Changes int
 	Crashes, Elections, Snapshots       int
-	Faults                              map[string]int
+	// Bereft counts sessions that expired while their client still wanted them.
+	Bereft int
+	Faults map[string]int
 }
 
 // Result is a simulation that has come to its end.
