@@ -44,7 +44,11 @@ func (n *Node) turn(now time.Duration) {
 	}
 	n.watchDisks(now)
 	for _, m := range in.msgs {
-		if n.stalled() && dropsWhileStalled(m) {
+if n.stalled() && dropsWhileStalled(m) {
+			continue
+		}
+		if err := n.forgotten(m); err != nil {
+			n.fail(err)
 			continue
 		}
 		// Step refuses what is of no use to it (an unknown peer's answer, a
