@@ -23,6 +23,7 @@ lint: ## gofmt, go vet, staticcheck, generated files fresh
 	go vet ./...
 	go vet -tags conformance ./test/conformance/...
 	go vet -tags diff ./test/diff/...
+	go vet -tags faults ./test/faults/...
 	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 
 .PHONY: generated
@@ -34,6 +35,11 @@ SEED ?= 0
 SEEDS ?= 100
 test-sim: ## SEEDS simulated ensembles under faults, from seed SEED on (100 take about two minutes; SEEDS=10000 for a night)
 	SEED=$(SEED) SEEDS=$(SEEDS) go test -count=1 -timeout 24h ./test/sim
+
+.PHONY: test-faults
+FAULTS_SECONDS ?= 20
+test-faults: build ## real processes under faults, histories judged; each storm takes FAULTS_SECONDS (28800 for a night; needs root, iproute2)
+	CONCLAVE_BIN=$(abspath $(BIN)/conclave-server) FAULTS_SECONDS=$(FAULTS_SECONDS) go test -tags faults -count=1 -timeout 24h ./test/faults
 
 .PHONY: test-conformance
 test-conformance: build ## genuine Java, C and Go clients against a three-member ensemble (installs Debian's packages, needs root)
