@@ -44,7 +44,7 @@ func (n *Node) turn(now time.Duration) {
 	}
 	n.watchDisks(now)
 	for _, m := range in.msgs {
-if n.stalled() && dropsWhileStalled(m) {
+		if n.stalled() && dropsWhileStalled(m) {
 			continue
 		}
 		if err := n.forgotten(m); err != nil {
