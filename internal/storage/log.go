@@ -81,8 +81,10 @@ type Log struct {
 	// pmu guards what gets segments ready. It is held while a segment is made,
 	// and never while waiting for wmu.
 	pmu sync.Mutex
-	// next is the segment after active, made early, or nil.
-	next *segment
+	// next is the segment after active, made early, or nil; making is it while it
+	// is not ready. Invariant: one of them is nil.
+	next   *segment
+	making *making
 	// spare is a segment that compaction freed, to be used again, or nil.
 	spare *segment
 
@@ -151,6 +153,7 @@ func OpenLog(fs vfs.FS, dir string, opt Options) (*Log, Recovered, error) {
 		if l.next != nil {
 			_ = l.next.f.Close()
 		}
+		l.unmake()
 		return nil, Recovered{}, fmt.Errorf("open log: %w", err)
 	}
 	return l, rec, nil
@@ -226,6 +229,7 @@ func (l *Log) Close() error {
 	for _, s := range segs {
 		err = errors.Join(err, s.release())
 	}
+	l.unmake()
 	for _, s := range []*segment{l.next, l.spare} {
 		if s != nil {
 			err = errors.Join(err, s.release())

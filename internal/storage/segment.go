@@ -94,72 +94,149 @@ func openSegment(fs vfs.FS, dir string, seq uint32) (*segment, segmentHeader, er
 	return newSegment(f, name, h, size), h, nil
 }
 
+// making is a segment that is being made: a file under a temporary name, which
+// gets its zeros before it gets anything else.
+type making struct {
+	f        vfs.File
+	temp     string
+	seq      uint32
+	have     int64 // bytes that it has been given
+	recycled bool
+}
+
+// grow gives the segment seq, which is made, its first size bytes, and begins it
+// if it is not being made. On an error nothing of it is left. The caller holds
+// pmu.
+func (l *Log) grow(seq uint32, size int64) error {
+	name := path.Join(l.dir, segmentName(seq))
+	if l.making == nil {
+		m := &making{temp: path.Join(l.dir, nextTemp), seq: seq}
+		if s := l.spare; s != nil {
+			l.spare = nil
+			m.f, m.temp, m.recycled = s.f, s.path, true
+		} else {
+			var err error
+			if m.f, err = l.fs.Create(m.temp); err != nil {
+				return ioError("create", name, err)
+			}
+		}
+		l.making = m
+	}
+	m := l.making
+	if m.have >= size {
+		return nil
+	}
+	if err := m.f.Preallocate(size); err != nil {
+		l.unmake()
+		return ioError(fmt.Sprintf("allocate %d bytes for", size), name, err)
+	}
+	m.have = size
+	return nil
+}
+
+// unmake gives up the segment that is being made. What cannot be removed is
+// removed, or used, by the next start.
+func (l *Log) unmake() {
+	if m := l.making; m != nil {
+		_ = m.f.Close()
+		_ = l.fs.Remove(m.temp)
+		l.making = nil
+	}
+}
+
 // makeSegment makes segment seq, at least size bytes long, and durable, name
 // and all. It is made under a temporary name: a segment that has its own name
 // has a sound header and all its space. On an error nothing of it is left. The
 // caller holds pmu.
 func (l *Log) makeSegment(seq uint32, size int64) (*segment, error) {
-	temp, name := path.Join(l.dir, nextTemp), path.Join(l.dir, segmentName(seq))
-	h := segmentHeader{logID: l.id, seq: seq}
-	var f vfs.File
-	var err error
-	if s := l.spare; s != nil {
-		l.spare, f, temp, h.recycled = nil, s.f, s.path, true
-	} else if f, err = l.fs.Create(temp); err != nil {
-		return nil, ioError("create", name, err)
+	name := path.Join(l.dir, segmentName(seq))
+	if err := l.grow(seq, size); err != nil {
+		return nil, err
 	}
-	err = func() error {
-		if err := f.Preallocate(size); err != nil {
-			return ioError(fmt.Sprintf("allocate %d bytes for", size), name, err)
-		}
-		if h.size, err = f.Size(); err != nil {
+	m := l.making
+	h := segmentHeader{logID: l.id, seq: seq, recycled: m.recycled}
+	err := func() (err error) {
+		if h.size, err = m.f.Size(); err != nil {
 			return ioError("stat", name, err)
 		}
-		if _, err := f.WriteAt(h.encode(), 0); err != nil {
+		if _, err := m.f.WriteAt(h.encode(), 0); err != nil {
 			return ioError("write header of", name, err)
 		}
-		if err := f.Sync(); err != nil {
+		if err := m.f.Sync(); err != nil {
 			return ioError("fsync", name, err)
 		}
-		if err := l.fs.Rename(temp, name); err != nil {
+		if err := l.fs.Rename(m.temp, name); err != nil {
 			return ioError("rename a new segment to", name, err)
 		}
-		temp = name
+		m.temp = name
 		if err := l.fs.SyncDir(l.dir); err != nil {
 			return ioError("sync directory of", name, err)
 		}
 		return nil
 	}()
 	if err != nil {
-		// What cannot be removed is removed, or used, by the next start.
-		_ = f.Close()
-		_ = l.fs.Remove(temp)
+		l.unmake()
 		return nil, err
 	}
-	return newSegment(f, name, h, h.size), nil
+	l.making = nil
+	return newSegment(m.f, name, h, h.size), nil
 }
 
-// Prepare makes the next segment ready once the present one is half full, and
-// does nothing otherwise. It takes as long as writing a segment does: call it
-// where that hurts nobody; it does not hold up Append and Sync on another
-// goroutine. An error (a full disk) harms nothing yet: Append tries again when
-// it needs the segment, and fails the log then.
+// preparePiece is how much of the next segment is made at a time, in bytes.
+const preparePiece = 1 << 20
+
+// Prepare makes the next segment ready while the present one fills, two bytes of
+// it for each that is written there: all of it at once would compete with what is
+// written, and a burst would meet it just then. When the present one is half full
+// the next is ready. It does nothing otherwise.
+//
+// A call takes as long as writing so much does: call it where that hurts nobody,
+// after each write; it does not hold up Append and Sync on another goroutine. An
+// error (a full disk) harms nothing yet: Append tries again when it needs the
+// segment, and fails the log then.
 func (l *Log) Prepare() error {
+	for more := true; more; {
+		var err error
+		if more, err = l.prepare(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// prepare makes a piece; more tells that another is due. Between two of them
+// whoever needs the next segment at once gets it.
+func (l *Log) prepare() (more bool, err error) {
 	l.pmu.Lock()
 	defer l.pmu.Unlock()
 	l.mu.RLock()
 	err, active, end := l.err, l.active(), l.end
 	l.mu.RUnlock()
-	if err != nil || l.next != nil || end < active.size/2 {
-		return err
+	if err != nil || l.next != nil {
+		return false, err
+	}
+	size := l.opt.SegmentSize
+	due := size
+	if end < active.size/2 {
+		due = min(size, 2*end) / preparePiece * preparePiece
+	}
+	have := int64(0)
+	if l.making != nil {
+		have = l.making.have
+	}
+	if have >= due && due < size {
+		return false, nil
 	}
 	// The active segment cannot change meanwhile, a rotation needs pmu.
-	next, err := l.makeSegment(active.seq+1, l.opt.SegmentSize)
-	if err != nil {
-		return fmt.Errorf("prepare a log segment: %w", err)
+	if to := min(due, have+preparePiece); to < size {
+		err = l.grow(active.seq+1, to)
+	} else {
+		l.next, err = l.makeSegment(active.seq+1, size)
 	}
-	l.next = next
-	return nil
+	if err != nil {
+		return false, fmt.Errorf("prepare a log segment: %w", err)
+	}
+	return l.next == nil, nil
 }
 
 // takeNext returns the segment after the active one, with room for a batch of

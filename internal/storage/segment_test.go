@@ -1,0 +1,74 @@
+package storage
+
+import (
+	"path"
+	"testing"
+
+	"github.com/conclave-dev/conclave/internal/storage/vfs"
+)
+
+// The next segment is made with the present one: two bytes for each that is
+// written, a piece at a time, and all of it when that is half full.
+func TestPrepareKeepsPace(t *testing.T) {
+	const size, batch = 16 << 20, 200 << 10
+	made, steps, pace := int64(0), 0, false
+	fs := vfs.NewMem(func(op vfs.Op, file string, off int64, _ int) error {
+		if op == vfs.OpPreallocate && path.Base(file) == nextTemp {
+			if steps++; pace && off-made > preparePiece {
+				t.Errorf("%d bytes are made at once, behind %d", off-made, made)
+			}
+			made = off
+		}
+		return nil
+	})
+	l, _ := mustOpen(t, fs, Options{SegmentSize: size})
+	made, steps, pace = 0, 0, true
+	index := uint64(1)
+	write := func() int64 {
+		appendSync(t, l, Batch{Entries: run(index, 1, 1, batch)})
+		index++
+		check(t, l.Prepare())
+		return l.end
+	}
+	for end := write(); end < size/2; end = write() {
+		if made > 2*end || made < 2*end-preparePiece {
+			t.Fatalf("with %d bytes written, %d of the next segment are made", end, made)
+		}
+	}
+	if made != size || steps != size/preparePiece || l.next == nil || l.making != nil {
+		t.Fatalf("half full: %d bytes are made, in %d steps", made, steps)
+	}
+	// What is half made is finished when it is needed, and is not left behind.
+	made = 0
+	for l.active().seq == 1 {
+		write()
+	}
+	for range 5 {
+		write()
+	}
+	if made == 0 || made > size/2 {
+		t.Fatalf("%d bytes of the third segment are made", made)
+	}
+	pace = false
+	appendSync(t, l, Batch{Entries: run(index, 1, 1, size-(1<<20))})
+	if l.active().seq != 3 {
+		t.Fatal("a batch that did not fit is in the old segment")
+	}
+	index++
+	want := readState(t, l)
+	check(t, l.Close())
+	if names, err := fs.List("log"); err != nil || len(names) != 3 {
+		t.Fatalf("left behind: %v, %v", names, err)
+	}
+	l, _ = mustOpen(t, fs, Options{SegmentSize: size})
+	if got := readState(t, l); !got.equal(want) {
+		t.Fatal("the log differs after a restart")
+	}
+	for range 5 {
+		write()
+	}
+	check(t, l.Close())
+	if _, err := fs.Stat("log/" + nextTemp); err == nil {
+		t.Error("a segment that was being made is left behind")
+	}
+}
