@@ -125,9 +125,10 @@ type RolloutStatus struct {
 	// +kubebuilder:validation:MaxLength=256
 	// +optional
 	Cause string `json:"cause,omitempty"`
-	// Members that have the hash, and members in all, observers included.
+	// Members that have the hash, observers included.
 	// +optional
 	Updated int32 `json:"updated"`
+	// Members in all, observers included.
 	// +optional
 	Total int32 `json:"total"`
 	// Pod of the member that is being restarted.

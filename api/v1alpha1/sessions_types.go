@@ -133,8 +133,10 @@ type LeaseRuleStatus struct {
 	Name string `json:"name"`
 	// Leases that it has.
 	Mirrored int64 `json:"mirrored"`
+	// Those that it has not because there would be too many.
 	// +optional
 	Truncated int64 `json:"truncated"`
+	// Those that it has not because their name is taken.
 	// +optional
 	Conflicts int64 `json:"conflicts"`
 	// The first conflict, or what else is wrong.

@@ -22,9 +22,10 @@ type CoordinationClusterStatus struct {
 	// Voters that are ready: their pod is, and they say that they are in sync.
 	// +optional
 	ReadyReplicas int32 `json:"readyReplicas"`
-	// Pods of observers, and observers that are ready.
+	// Pods of observers that exist and are not being deleted.
 	// +optional
 	Observers int32 `json:"observers,omitempty"`
+	// Observers that are ready.
 	// +optional
 	ReadyObservers int32 `json:"readyObservers,omitempty"`
 	// readyReplicas and the voters wanted, for people: 3/3.

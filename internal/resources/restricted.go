@@ -24,7 +24,7 @@ func unrestricted(p *corev1.PodSpec) []string {
 		s := v.VolumeSource
 		// All that may be; a kind that is added to Kubernetes is not, until it is here.
 		if s.ConfigMap == nil && s.CSI == nil && s.DownwardAPI == nil && s.EmptyDir == nil && s.Ephemeral == nil &&
-			s.PersistentVolumeClaim == nil && s.Projected == nil && s.Secret == nil {
+			s.Image == nil && s.PersistentVolumeClaim == nil && s.Projected == nil && s.Secret == nil {
 			say("the kind of spec.volumes[%s]", v.Name)
 		}
 	}

@@ -21,8 +21,9 @@ type CoordinationClusterStatusApplyConfiguration struct {
 	Replicas *int32 `json:"replicas,omitempty"`
 	// Voters that are ready: their pod is, and they say that they are in sync.
 	ReadyReplicas *int32 `json:"readyReplicas,omitempty"`
-	// Pods of observers, and observers that are ready.
-	Observers      *int32 `json:"observers,omitempty"`
+	// Pods of observers that exist and are not being deleted.
+	Observers *int32 `json:"observers,omitempty"`
+	// Observers that are ready.
 	ReadyObservers *int32 `json:"readyObservers,omitempty"`
 	// readyReplicas and the voters wanted, for people: 3/3.
 	Ready *string `json:"ready,omitempty"`

@@ -10,8 +10,10 @@ type LeaseRuleStatusApplyConfiguration struct {
 	// Name of the rule.
 	Name *string `json:"name,omitempty"`
 	// Leases that it has.
-	Mirrored  *int64 `json:"mirrored,omitempty"`
+	Mirrored *int64 `json:"mirrored,omitempty"`
+	// Those that it has not because there would be too many.
 	Truncated *int64 `json:"truncated,omitempty"`
+	// Those that it has not because their name is taken.
 	Conflicts *int64 `json:"conflicts,omitempty"`
 	// The first conflict, or what else is wrong.
 	Message *string `json:"message,omitempty"`

@@ -15,9 +15,10 @@ type RolloutStatusApplyConfiguration struct {
 	Hash *string `json:"hash,omitempty"`
 	// What changed: for example image, configuration, resources.
 	Cause *string `json:"cause,omitempty"`
-	// Members that have the hash, and members in all, observers included.
+	// Members that have the hash, observers included.
 	Updated *int32 `json:"updated,omitempty"`
-	Total   *int32 `json:"total,omitempty"`
+	// Members in all, observers included.
+	Total *int32 `json:"total,omitempty"`
 	// Pod of the member that is being restarted.
 	Member *string `json:"member,omitempty"`
 	// What is being done with it, or what holds the roll back.
