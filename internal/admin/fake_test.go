@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/conclave-dev/conclave/internal/admin/adminpb"
 	"github.com/conclave-dev/conclave/internal/jute"
 	"github.com/conclave-dev/conclave/internal/metrics"
 )
@@ -104,6 +105,14 @@ func (f *fake) StartClean(_ context.Context, cluster string, member uint64) (str
 }
 func (f *fake) RecoverLostMajority(_ context.Context, r RecoverRequest) (Recovery, error) {
 	return Recovery{ClusterID: "new", LastZxid: 5, FirstZxid: 9, GivenUp: []Sighting{{ID: 3, Name: 2, Zxid: 4}}}, f.order("recover %+v", r)
+}
+func (f *fake) WatchSessions(_ context.Context, r *adminpb.WatchSessionsRequest, send func(*adminpb.SessionsUpdate) error) error {
+	for _, z := range []int64{7, 8} {
+		if err := send(&adminpb.SessionsUpdate{Zxid: z, Position: r.GetResume()}); err != nil {
+			return err
+		}
+	}
+	return f.order("watch sessions from %d", r.GetResume().GetSequence())
 }
 func (f *fake) OpenSnapshot(context.Context) (SnapshotFile, error) {
 	s, _ := f.TakeSnapshot(context.Background())

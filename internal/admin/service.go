@@ -58,7 +58,7 @@ func (a *service) Status(context.Context, *adminpb.StatusRequest) (*adminpb.Stat
 		UptimeMs:           a.surface.since(st.Started),
 		Sessions: &adminpb.SessionCounts{Total: int64(st.Sessions.Total), StatesKnown: st.Sessions.Known,
 			Connected: int64(st.Sessions.Connected), Connecting: int64(st.Sessions.Connecting),
-			NotConnected: int64(st.Sessions.NotConnected)},
+			NotConnected: int64(st.Sessions.NotConnected), Closed: st.Sessions.Closed, Expired: st.Sessions.Expired},
 		Connections: int64(st.Connections),
 		Watches:     int64(st.Watches),
 		Ephemerals:  int64(st.Ephemerals),
@@ -142,6 +142,14 @@ func (a *service) Drain(ctx context.Context, r *adminpb.DrainRequest) (*adminpb.
 	}
 	st := a.surface.Source.Status()
 	return &adminpb.DrainResponse{Drain: a.drainState(&st)}, nil
+}
+
+// WatchSessions passes on what the Source has to tell.
+func (a *service) WatchSessions(r *adminpb.WatchSessionsRequest, stream adminpb.Admin_WatchSessionsServer) error {
+	if err := a.surface.Source.WatchSessions(stream.Context(), r, stream.Send); err != nil {
+		return a.rpcError(err)
+	}
+	return nil
 }
 
 // TakeSnapshot passes the order on.

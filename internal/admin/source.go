@@ -68,6 +68,10 @@ type Source interface {
 	// Sightings are what this member has heard of the others by asking them
 	// itself, in the order of their names.
 	Sightings() []Sighting
+	// WatchSessions sends the ensemble's sessions and ephemerals, and what becomes
+	// of them, until ctx ends, send fails, or the member ceases to lead. What is
+	// sent is not changed afterwards.
+	WatchSessions(ctx context.Context, req *adminpb.WatchSessionsRequest, send func(*adminpb.SessionsUpdate) error) error
 	Orders
 }
 
@@ -225,6 +229,9 @@ type SessionCounts struct {
 	// ones have none now. NotConnected ones were restored after a restart of the
 	// whole ensemble, and their clients have not been seen since.
 	Connected, Connecting, NotConnected int
+	// Closed and Expired are the sessions that have ended since the ensemble
+	// began, closed by their clients and expired.
+	Closed, Expired int64
 }
 
 // DrainState is how far a drain has come.

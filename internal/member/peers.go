@@ -125,6 +125,9 @@ func (p *peers) PeerConnected(id uint64) {
 
 func (p *peers) PeerLost(id uint64, err error, refused bool) {
 	(*Member)(p).log.Debug("a peer is not reachable", "member", fmt.Sprintf("%x", id), "gone", refused, "error", err)
+	if refused {
+		(*Member)(p).server.MemberGone(id)
+	}
 	if n := p.replica(); n != nil {
 		n.PeerLost(id, refused)
 	}

@@ -74,14 +74,12 @@ func (s *source) Status() admin.Status {
 		st.Zxid = sm.Zxid()
 		st.Nodes, st.Ephemerals, st.DataBytes = sm.Tree().NodeCount(), sm.Tree().EphemeralCount(), sm.Tree().DataSize()
 		st.Sessions.Total = sm.Sessions().Len()
+		st.Sessions.Closed, st.Sessions.Expired = sm.Ended()
 		st.ConfigIndex = sm.Members().Index
 	})
-	if connected, ok := m.server.SessionStates(); ok {
-		// A count of a moment ago may exceed the present total by those that
-		// have just closed.
-		st.Sessions.Connected = min(connected, st.Sessions.Total)
-		st.Sessions.Connecting = st.Sessions.Total - st.Sessions.Connected
-		st.Sessions.Known = true
+	if t, ok := m.server.SessionTotals(); ok {
+		st.Sessions = admin.SessionCounts{Total: t.Sessions, Known: true, Connected: t.Connected, Connecting: t.Connecting,
+			NotConnected: t.NotConnected, Closed: t.Closed, Expired: t.Expired}
 	}
 	self, _ := n.Members().Get(id.MemberID)
 	switch {

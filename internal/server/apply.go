@@ -28,6 +28,7 @@ func (s *Server) Apply(entries []*raftpb.Entry) error {
 		}
 	}
 	s.noteTerm(entries[len(entries)-1].GetTerm())
+	s.noteApplied()
 	s.finish()
 	return nil
 }
@@ -37,6 +38,7 @@ func (s *Server) ApplyMembers(index, term uint64, list []statemachine.Member) {
 	s.state.Lock()
 	s.machine.ApplyMembers(index, term, list, (*sink)(s))
 	s.noteTerm(term)
+	s.noteApplied()
 	s.finish()
 }
 
@@ -111,8 +113,11 @@ func (s *Server) Restore(r io.Reader) (statemachine.Members, error) {
 	if err != nil {
 		return statemachine.Members{}, err
 	}
+	// Whoever has attached them may live still.
 	s.state.Lock()
 	s.machine = m
+	_, s.attached.before = m.Applied()
+	clear(s.attached.term)
 	for _, c := range s.bySession {
 		c.mu.Lock()
 		s.drop(c)
@@ -156,6 +161,9 @@ type sink Server
 // own reply, and before any read that could show the new state.
 func (k *sink) Changed(ev statemachine.Event) {
 	s := (*Server)(k)
+	if s.roster.Followed() {
+		s.noteChange(ev)
+	}
 	deliver := func(c *Conn, typ jute.EventType, path string) {
 		acl := ev.ACL
 		if typ == jute.EventNodeChildrenChanged {
@@ -286,6 +294,7 @@ func (k *sink) Attached(a *statemachine.Attachment) {
 		if old := s.bySession[a.Session]; old != nil {
 			k.superseded(old, ours)
 		}
+		_, s.attached.term[a.Session] = s.machine.Applied()
 		s.clockAttached(a)
 	}
 	if c == nil {
@@ -349,7 +358,8 @@ func (k *sink) detach(c *Conn, reason metrics.Closure, why string) {
 // Ended forgets a session that was closed or has expired.
 func (k *sink) Ended(e statemachine.End) {
 	s := (*Server)(k)
-	s.clockEnded(e.Session.ID)
+	delete(s.attached.term, e.Session.ID)
+	s.clockEnded(e)
 	if e.Expired && s.leads() {
 		s.opt.Metrics.SessionsExpired.Inc()
 	}

@@ -1,12 +1,12 @@
 package server
 
 import (
-	"encoding/binary"
+	"fmt"
 	"time"
 
 	"github.com/conclave-dev/conclave/internal/metrics"
 	"github.com/conclave-dev/conclave/internal/replica"
-	"github.com/conclave-dev/conclave/internal/session"
+	"github.com/conclave-dev/conclave/internal/roster"
 	"github.com/conclave-dev/conclave/internal/statemachine"
 	"github.com/conclave-dev/conclave/internal/tree"
 )
@@ -59,6 +59,7 @@ func (s *Server) Tick(now time.Duration) {
 	var due []int64
 	if s.expiring {
 		s.hear(s.opt.Member, now, report)
+		s.roster.Tick(now)
 		if _, stalled := s.node.Stalled(); s.fresh(now, s.opt.MinTimeout) && !stalled {
 			due = s.clock.Due(now, maxExpiriesPerTick)
 		} else {
@@ -68,8 +69,8 @@ func (s *Server) Tick(now time.Duration) {
 		}
 	}
 	s.clockMu.Unlock()
-	if !role.IsLeader && role.Leader != 0 {
-		s.reporter.Report(role.Leader, report)
+	if !role.IsLeader && role.Leader != 0 && !s.reporter.Report(role.Leader, report.Append(nil)) {
+		s.tellAll() // what it said of those who have left is lost
 	}
 	if len(due) > 0 {
 		s.expire(now, due)
@@ -83,13 +84,9 @@ const closeTime = 10 * time.Second
 
 // look visits every connection: which sessions were heard from since the last
 // time, which handshakes take too long, whom this member can't vouch for.
-func (s *Server) look(now time.Duration) (report []byte) {
-	report = make([]byte, 8, 64)
-	connected := uint64(0)
+func (s *Server) look(now time.Duration) *roster.Report {
+	report := s.newReport(now)
 	stalledSince, stalled := s.heldUp()
-	for _, id := range s.conns.takeHeard() {
-		report = binary.BigEndian.AppendUint64(report, uint64(id))
-	}
 	s.conns.each(func(c *Conn) {
 		heard := time.Duration(c.lastHeard.Load())
 		c.mu.Lock()
@@ -104,14 +101,11 @@ func (s *Server) look(now time.Duration) (report []byte) {
 		case phaseHandshake:
 			// Its client is here; that it waits is the ensemble's doing. The session
 			// may exist already, if this member lags behind.
-			report = binary.BigEndian.AppendUint64(report, uint64(c.hello.session))
+			report.Heard = append(report.Heard, c.hello.session)
 			if now-heard > time.Duration(c.hello.timeout)*time.Millisecond {
 				c.closeLocked()
 			}
 		case phaseAttached:
-			if !c.moved {
-				connected++
-			}
 			if !s.fresh(now, c.timeout) {
 				s.opt.Logger.Info("connection closed: this member has had no contact with a quorum for too long to vouch for the session",
 					"session", sessionID(c.session), "client", c.addr, "timeout", c.timeout)
@@ -133,8 +127,15 @@ func (s *Server) look(now time.Duration) (report []byte) {
 				// has moved: that may have been a handshake which it had given up,
 				// and which came through late.
 				c.reported = heard
-				report = binary.BigEndian.AppendUint64(report, uint64(c.session))
+				report.Heard = append(report.Heard, c.session)
 			}
+		}
+		switch seat := (roster.Seat{Session: c.session, Epoch: c.epoch}); {
+		case c.phase == phaseAttached && report.Full && !c.moved:
+			report.Open = append(report.Open, seat)
+		case c.phase == phaseClosing && c.session != 0 && !c.goneTold:
+			c.goneTold = true
+			report.Gone = append(report.Gone, seat)
 		}
 		closing, dead := c.phase == phaseClosing && c.closeAfter, c.phase == phaseClosing && now-c.closing > closeTime
 		c.mu.Unlock()
@@ -145,54 +146,32 @@ func (s *Server) look(now time.Duration) (report []byte) {
 			c.flush()
 		}
 	})
-	binary.BigEndian.PutUint64(report, connected)
 	return report
-}
-
-// SessionStates returns, on the leader, how many sessions have an open
-// connection at a member that has reported lately.
-func (s *Server) SessionStates() (connected int, known bool) {
-	now := s.opt.Now()
-	s.clockMu.Lock()
-	defer s.clockMu.Unlock()
-	if !s.expiring {
-		return 0, false
-	}
-	for _, h := range s.heard {
-		if now-h.at < 8*tickInterval(s.opt) {
-			connected += h.connected
-		}
-	}
-	return connected, true
 }
 
 // Report takes what another member heard from its sessions. Any goroutine may
 // call it.
 func (s *Server) Report(from uint64, payload []byte) {
 	now := s.opt.Now()
+	report, err := roster.DecodeReport(payload)
+	if err != nil {
+		s.opt.Logger.Warn("a member's report is unreadable", "member", fmt.Sprintf("%x", from), "error", err)
+		return
+	}
 	s.clockMu.Lock()
 	defer s.clockMu.Unlock()
 	if s.expiring {
-		s.hear(from, now, payload)
+		s.hear(from, now, report)
 	}
 }
 
-// heardOf is what a member last said of its connections.
-type heardOf struct {
-	connected int
-	at        time.Duration
-}
-
-// hear takes a report: how many sessions have an open connection at the
-// member, and which of them it has heard from. The caller holds clockMu.
-func (s *Server) hear(from uint64, now time.Duration, report []byte) {
-	if len(report) < 8 {
-		return
+// hear takes a report: whom the member has heard from, and whose connections it
+// has. The caller holds clockMu.
+func (s *Server) hear(from uint64, now time.Duration, report *roster.Report) {
+	for _, id := range report.Heard {
+		s.clock.Touch(now, id)
 	}
-	s.heard[from] = heardOf{connected: int(binary.BigEndian.Uint64(report)), at: now}
-	for report = report[8:]; len(report) >= 8; report = report[8:] {
-		s.clock.Touch(now, int64(binary.BigEndian.Uint64(report)))
-	}
+	s.roster.Report(now, from, report)
 }
 
 // expire proposes to end sessions, each as it is attached now: one that is
@@ -226,6 +205,13 @@ func (s *Server) RoleChanged(r replica.Role) {
 	defer s.clockMu.Unlock()
 	if !r.IsLeader || r.Term != s.role.Term {
 		s.expiring = false
+		s.roster.End()
+	}
+	if r.Leader != s.role.Leader || r.Term != s.role.Term {
+		s.told.since = s.opt.Now() // somebody new, who has been told nothing
+	}
+	if r.Leader != 0 && s.told.firstTerm == 0 {
+		s.told.firstTerm = r.Term
 	}
 	s.role = r
 }
@@ -247,7 +233,7 @@ func (s *Server) noteTerm(term uint64) {
 		return
 	}
 	s.expiring = true
-	clear(s.heard)
+	s.beginRoster()
 	s.clock.Restart(s.opt.Now(), func(yield func(int64, time.Duration) bool) {
 		for _, t := range s.machine.Sessions().Sorted() {
 			if !yield(t.ID, s.patience(time.Duration(t.Timeout)*time.Millisecond)) {
@@ -262,34 +248,23 @@ func (s *Server) clockAttached(a *statemachine.Attachment) {
 	defer s.clockMu.Unlock()
 	if s.expiring {
 		s.clock.Add(s.opt.Now(), a.Session, s.patience(time.Duration(a.Timeout)*time.Millisecond))
+		index, _ := s.machine.Applied()
+		s.roster.Attached(s.rosterEntry(a.Table, index))
 	}
 }
 
-func (s *Server) clockEnded(id int64) {
+func (s *Server) clockEnded(e statemachine.End) {
 	s.clockMu.Lock()
 	defer s.clockMu.Unlock()
-	s.clock.Remove(id)
+	s.clock.Remove(e.Session.ID)
+	s.roster.Ended(e.Session.ID, s.machine.Zxid(), e.Expired)
 }
 
 func (s *Server) clockRestored() {
 	s.clockMu.Lock()
 	defer s.clockMu.Unlock()
 	s.expiring = false
-}
-
-// MostSilent returns the sessions that have used up the largest share of their
-// timeout, at most n, as the leader sees them; false if this member is not it.
-func (s *Server) MostSilent(n int) ([]session.AtRisk, bool) {
-	s.clockMu.Lock()
-	defer s.clockMu.Unlock()
-	if !s.expiring {
-		return nil, false
-	}
-	list := s.clock.MostSilent(s.opt.Now(), n)
-	for i := range list {
-		list[i].Timeout -= s.patience(0)
-	}
-	return list, true
+	s.roster.End()
 }
 
 // reap proposes to remove the containers and TTL nodes whose time has come.

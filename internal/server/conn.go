@@ -63,6 +63,8 @@ type Conn struct {
 	// write: a client that was cut off at once would take the session back, and
 	// two handles on one session would fight over it.
 	moved bool
+	// goneTold: the leader has been told that the session's connection has ended.
+	goneTold bool
 	// reconfiguring: a reconfig is in the queue, the last in it.
 	reconfiguring bool
 	// reported is the lastHeard that the leader was told of. What the reader

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/conclave-dev/conclave/internal/metrics"
+	"github.com/conclave-dev/conclave/internal/roster"
 	"github.com/conclave-dev/conclave/internal/server/sockets"
 )
 
@@ -18,6 +19,8 @@ type connTable struct {
 	// heard are the sessions whose connection was heard from and has gone since
 	// the leader was last told.
 	heard []int64
+	// gone are the attachments whose connection has ended since then.
+	gone  []roster.Seat
 	loops []*sockets.Loop
 	over  bool // closed: no loop is adopted any more
 	work  sync.WaitGroup
@@ -75,13 +78,13 @@ func (t *connTable) list() []*Conn {
 	return out
 }
 
-// takeHeard returns the sessions in heard and forgets them.
-func (t *connTable) takeHeard() []int64 {
+// takeLeft returns what heard and gone hold, and forgets it.
+func (t *connTable) takeLeft() (heard []int64, gone []roster.Seat) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	list := t.heard
-	t.heard = nil
-	return list
+	heard, gone = t.heard, t.gone
+	t.heard, t.gone = nil, nil
+	return heard, gone
 }
 
 func (t *connTable) len() int {
@@ -119,6 +122,7 @@ func (s *Server) leave(c *Conn) {
 	}
 	attached := c.session != 0
 	news := attached && time.Duration(c.lastHeard.Load()) != c.reported
+	tell := attached && !c.goneTold
 	c.phase = phaseClosing
 	s.abandon(c)
 	s.admission.forget(c)
@@ -138,6 +142,9 @@ func (s *Server) leave(c *Conn) {
 	delete(t.all, c.id)
 	if news {
 		t.heard = append(t.heard, c.session)
+	}
+	if tell {
+		t.gone = append(t.gone, roster.Seat{Session: c.session, Epoch: c.epoch})
 	}
 	if t.perIP[c.ip]--; t.perIP[c.ip] <= 0 {
 		delete(t.perIP, c.ip)

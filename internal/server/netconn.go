@@ -128,7 +128,7 @@ func (s *Server) admit(loop *sockets.Loop, fd int, addr netip.AddrPort) {
 
 // announce sends what clients have asked for on its way.
 func (s *Server) announce() {
-	if s.attached.Load() {
+	if s.hasNode.Load() {
 		s.node.Outbox().Announce()
 	}
 }

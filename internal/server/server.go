@@ -13,6 +13,7 @@ import (
 	"github.com/conclave-dev/conclave/internal/jute"
 	"github.com/conclave-dev/conclave/internal/metrics"
 	"github.com/conclave-dev/conclave/internal/replica"
+	"github.com/conclave-dev/conclave/internal/roster"
 	"github.com/conclave-dev/conclave/internal/session"
 	"github.com/conclave-dev/conclave/internal/statemachine"
 	"github.com/conclave-dev/conclave/internal/watch"
@@ -116,6 +117,7 @@ type Server struct {
 	underWay   atomic.Int64 // handshakes; Options.MaxHandshakes at most
 	dirty      []*Conn      // of the batch being applied
 	removed    []*Conn      // lost their session in the batch being applied
+	attached   attachedIn
 	// quotaWarned is when a soft quota was last warned of.
 	quotaWarned time.Duration
 
@@ -124,14 +126,18 @@ type Server struct {
 	// Sessions' clocks; only the leader's run.
 	clockMu  sync.Mutex
 	clock    *session.Clock
-	heard    map[uint64]heardOf // what each member last reported
-	expiring bool               // this member is the leader and has applied its own term
+	expiring bool // this member is the leader and has applied its own term
 	role     replica.Role
 	pause    *session.PauseDetector
 	lastReap time.Duration
+	told     told
+
+	// roster is of all sessions, while this member is the leader. Its lock is
+	// taken after clockMu.
+	roster *roster.Roster
 
 	serving  atomic.Bool
-	attached atomic.Bool // node is set
+	hasNode  atomic.Bool
 	draining atomic.Bool
 	flusher  flusher
 
@@ -146,8 +152,9 @@ type Server struct {
 func New(opt Options) *Server {
 	s := &Server{
 		opt: opt, machine: statemachine.New(), watches: watch.New[*Conn](),
+		attached:  attachedIn{term: make(map[int64]uint64)},
 		bySession: make(map[int64]*Conn), handshakes: make(map[uint64]*Conn),
-		clock: session.NewClock(), heard: make(map[uint64]heardOf), pause: session.NewPauseDetector(tickInterval(opt)),
+		clock: session.NewClock(), pause: session.NewPauseDetector(tickInterval(opt)), roster: roster.New(roster.Options{}),
 	}
 	if s.opt.MaxHandshakes == 0 {
 		s.opt.MaxHandshakes = DefaultMaxHandshakes
@@ -176,7 +183,7 @@ func (s *Server) Load(m *statemachine.Machine) {
 // Attach connects the server to its replica.
 func (s *Server) Attach(node Replica, reporter Reporter) {
 	s.node, s.reporter = node, reporter
-	s.attached.Store(true)
+	s.hasNode.Store(true)
 }
 
 // View runs f with the replicated state held still.
@@ -207,7 +214,7 @@ func (s *Server) fresh(now, timeout time.Duration) bool {
 // leader in this state would have handed over if any other could lead: its
 // clients would wait there as well.
 func (s *Server) heldUp() (since time.Duration, ok bool) {
-	if !s.attached.Load() {
+	if !s.hasNode.Load() {
 		return 0, false
 	}
 	if since, ok = s.node.Stalled(); !ok {

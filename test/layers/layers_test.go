@@ -21,7 +21,7 @@ const (
 // sub-package belongs to the layer of its parent.
 var server = []string{
 	"internal/jute", "internal/tree", "internal/session", "internal/watch", "internal/statemachine", "internal/storage",
-	"internal/metrics", "internal/tlsfiles", "internal/replica", "internal/server", "internal/admin", "internal/zooconfig", "internal/member",
+	"internal/metrics", "internal/tlsfiles", "internal/replica", "internal/roster", "internal/server", "internal/admin", "internal/zooconfig", "internal/member",
 }
 
 // operator are the operator's packages. They know the server by the generated

@@ -2484,10 +2484,12 @@ func (x *SessionsPosition) GetSequence() uint64 {
 // SessionsUpdate is one message of the stream.
 type SessionsUpdate struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The stream up to and including this message. Missing within a snapshot
-	// until its last part: nothing can be resumed there.
+	// The stream up to and including this message. Missing where nothing can be
+	// resumed: within a snapshot until its last part, and within changes that go on
+	// in the next message.
 	Position *SessionsPosition `protobuf:"bytes,1,opt,name=position,proto3" json:"position,omitempty"`
-	// The transaction up to which everything has been told. It never falls.
+	// The transaction up to which everything has been told. It never falls; where
+	// position is missing it is of no use.
 	Zxid int64 `protobuf:"varint,2,opt,name=zxid,proto3" json:"zxid,omitempty"`
 	// Types that are valid to be assigned to Body:
 	//
