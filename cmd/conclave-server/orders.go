@@ -331,11 +331,12 @@ func removeCommand(t *target) *cobra.Command {
 func startCleanCommand(t *target) *cobra.Command {
 	var id hexID
 	var cluster string
+	var unreadable bool
 	cmd := &cobra.Command{
 		Use: "start-clean", Short: "Make a member that refuses to serve begin anew, with its data moved aside", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return t.ask(cmd, func(ctx context.Context, c adminpb.AdminClient, out io.Writer) error {
-				r, err := c.StartClean(ctx, &adminpb.StartCleanRequest{ClusterId: cluster, MemberId: uint64(id)})
+				r, err := c.StartClean(ctx, &adminpb.StartCleanRequest{ClusterId: cluster, MemberId: uint64(id), UnreadableIdentity: unreadable})
 				if err == nil {
 					fmt.Fprintf(out, "the member starts over; its data is kept in %s\n", r.GetMovedTo())
 				}
@@ -345,7 +346,10 @@ func startCleanCommand(t *target) *cobra.Command {
 	}
 	cmd.Flags().Var(&id, "id", "the id that the member has now")
 	cmd.Flags().StringVar(&cluster, "cluster-id", "", "the ensemble that its data belongs to")
-	require(cmd, "id", "cluster-id")
+	cmd.Flags().BoolVar(&unreadable, "unreadable-identity", false, "instead of the two: the member can't read who it is")
+	cmd.MarkFlagsRequiredTogether("id", "cluster-id")
+	cmd.MarkFlagsOneRequired("id", "unreadable-identity")
+	cmd.MarkFlagsMutuallyExclusive("id", "unreadable-identity")
 	return cmd
 }
 

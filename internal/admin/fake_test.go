@@ -100,8 +100,8 @@ func (f *fake) Promote(_ context.Context, index, member, maxLag uint64) error {
 func (f *fake) Remove(_ context.Context, index, member uint64) error {
 	return f.order("remove on %d: %x", index, member)
 }
-func (f *fake) StartClean(_ context.Context, cluster string, member uint64) (string, error) {
-	return "there", f.order("start clean %s %x", cluster, member)
+func (f *fake) StartClean(_ context.Context, r StartClean) (string, error) {
+	return "there", f.order("start clean %s %x", r.ClusterID, r.Member)
 }
 func (f *fake) RecoverLostMajority(_ context.Context, r RecoverRequest) (Recovery, error) {
 	return Recovery{ClusterID: "new", LastZxid: 5, FirstZxid: 9, GivenUp: []Sighting{{ID: 3, Name: 2, Zxid: 4}}}, f.order("recover %+v", r)

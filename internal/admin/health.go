@@ -10,8 +10,8 @@ import (
 // that know none; it means the same as live.
 const (
 	HealthOverall = ""
-	// HealthLive: the process is alive and its disk has not failed. A member
-	// without a quorum is live: restarting it would help nobody.
+	// HealthLive: the process is alive and its disk has not failed (Status.Live). A
+	// member without a quorum is live: restarting it would help nobody.
 	HealthLive = "live"
 	// HealthReady: the member should get new clients (Status.Ready).
 	HealthReady = "ready"
@@ -26,8 +26,8 @@ func (g *GRPCServer) Refresh() {
 	defer g.mu.Unlock()
 	st := g.surface.Source.Status()
 	ready, reason := st.Ready()
-	g.report(HealthOverall, !st.Disk.Failed, st.Disk.Reason)
-	g.report(HealthLive, !st.Disk.Failed, st.Disk.Reason)
+	g.report(HealthOverall, st.Live(), st.Disk.Reason)
+	g.report(HealthLive, st.Live(), st.Disk.Reason)
 	g.report(HealthReady, ready, reason)
 }
 

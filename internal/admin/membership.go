@@ -29,7 +29,7 @@ type Orders interface {
 	Remove(ctx context.Context, index, member uint64) error
 	// StartClean makes a member that refuses to serve begin anew, and returns
 	// where its old data will be.
-	StartClean(ctx context.Context, clusterID string, member uint64) (movedTo string, err error)
+	StartClean(ctx context.Context, r StartClean) (movedTo string, err error)
 	// RecoverLostMajority makes a new ensemble of this member's data.
 	RecoverLostMajority(ctx context.Context, r RecoverRequest) (Recovery, error)
 	// OpenSnapshot writes a snapshot as TakeSnapshot does and opens its file.
@@ -58,6 +58,14 @@ type RecoverRequest struct {
 	Member    uint64 // that survives
 	Reason    string // for the audit trail
 	DryRun    bool
+}
+
+// StartClean names a member that is to begin anew.
+type StartClean struct {
+	ClusterID string
+	Member    uint64
+	// Unreadable: it is one that can't read who it is, and has no ids.
+	Unreadable bool
 }
 
 // Recovery is what a recovery makes, or would make.
@@ -140,7 +148,7 @@ func (a *service) changed(ctx context.Context, member, index uint64, order func(
 
 // StartClean passes the order on.
 func (a *service) StartClean(ctx context.Context, r *adminpb.StartCleanRequest) (*adminpb.StartCleanResponse, error) {
-	to, err := a.surface.Source.StartClean(ctx, r.GetClusterId(), r.GetMemberId())
+	to, err := a.surface.Source.StartClean(ctx, StartClean{ClusterID: r.GetClusterId(), Member: r.GetMemberId(), Unreadable: r.GetUnreadableIdentity()})
 	if err != nil {
 		return nil, a.rpcError(err)
 	}

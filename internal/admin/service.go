@@ -47,7 +47,7 @@ func (a *service) Status(context.Context, *adminpb.StatusRequest) (*adminpb.Stat
 		HasQuorum:          st.HasQuorum,
 		CaughtUp:           st.CaughtUp,
 		Drain:              a.drainState(&st),
-		Disk:               &adminpb.DiskHealth{Failed: st.Disk.Failed, Slow: st.Disk.Slow, Reason: st.Disk.Reason},
+		Disk:               &adminpb.DiskHealth{Failed: st.Disk.Failed, Slow: st.Disk.Slow, Reason: st.Disk.Reason, File: st.Disk.File, Offset: st.Disk.Offset},
 		Term:               st.Term,
 		LeaderId:           st.LeaderID,
 		AppliedIndex:       st.AppliedIndex,

@@ -198,6 +198,13 @@ type Status struct {
 	PendingSyncs int
 }
 
+// Live reports whether the process can still be of use. One whose disk failed
+// under it can't, and is restarted; one that can't read what it began with would
+// meet the same again, and waits for an order.
+func (s *Status) Live() bool {
+	return !s.Disk.Failed || s.Membership == adminpb.Membership_MEMBERSHIP_UNREADABLE
+}
+
 // Ready reports whether the member should get new clients, and if not, why.
 func (s *Status) Ready() (ready bool, reason string) {
 	switch {
@@ -255,13 +262,17 @@ type DrainRequest struct {
 
 // DiskHealth is what the member's disk is like.
 type DiskHealth struct {
-	// Failed: a write, sync or read of the log failed. The member takes no
-	// further part until it is restarted.
+	// Failed: a write, sync or read failed, or what was read is damaged. The
+	// member takes no further part until it is restarted, or, if it can't read
+	// what it began with, until it is told to start clean.
 	Failed bool
 	// Slow: a disk has not answered for two election timeouts.
 	Slow bool
 	// Reason says what failed or is slow; empty if all is well.
 	Reason string
+	// File is what is damaged, at Offset; empty if the trouble is not one file's.
+	File   string
+	Offset int64
 }
 
 // Peer is a member of the ensemble as another member knows it.

@@ -40,6 +40,10 @@ func (m *Member) enter() error {
 	ctx, cancel := m.runContext()
 	defer cancel()
 	id := m.dir.Identity.Get()
+	if m.damage.Load() != nil {
+		m.refuseDamaged()
+		return nil
+	}
 	if state, reason, ok := storedRefusal(id); ok {
 		m.clusterID.Store(&id.ClusterID)
 		m.refuse(state, reason)
@@ -59,6 +63,9 @@ func (m *Member) enter() error {
 	start := time.Now()
 	n, err := m.openNode(ctx)
 	if err != nil {
+		if err = m.endure(err); err == nil {
+			m.refuseDamaged()
+		}
 		return err
 	}
 	m.metrics.Recovery.Since(start)
@@ -136,7 +143,7 @@ func (m *Member) openNode(ctx context.Context) (*replica.Node, error) {
 // alignLog makes the log go on from the newest snapshot; meta is zero without one.
 func (m *Member) alignLog(log *storage.Log, meta storage.SnapshotMeta) error {
 	if id := m.dir.Identity.Get().ClusterID; meta.Index != 0 && meta.ClusterID != id {
-		return fmt.Errorf("the snapshot of index %d is of cluster %s, and this member belongs to %s: its file does not belong here", meta.Index, meta.ClusterID, id)
+		return lost("the snapshot of index %d is of cluster %s, and this member belongs to %s: its file does not belong here", meta.Index, meta.ClusterID, id)
 	}
 	first, err := log.FirstIndex()
 	if err != nil {
@@ -147,7 +154,7 @@ func (m *Member) alignLog(log *storage.Log, meta storage.SnapshotMeta) error {
 		return err
 	}
 	if first > meta.Index+1 {
-		return fmt.Errorf("the log begins with entry %d, and what was before it is in no snapshot (the newest ends at %d): files are missing from %s: put them back, or, if the ensemble has other members, move the data directory aside, and this one joins again with an empty one",
+		return lost("the log begins with entry %d, and what was before it is in no snapshot (the newest ends at %d): files are missing from %s: put them back, or, if the ensemble has other members, move the data directory aside, and this one joins again with an empty one",
 			first, meta.Index, filepath.Join(m.cfg.DataDir, "conclave", "snap"))
 	}
 	if last >= meta.Index {

@@ -77,7 +77,10 @@ type Member struct {
 	orders   sync.Mutex
 	standing atomic.Pointer[standing]
 	settled  chan struct{} // closed when await has an end
-	survey   survey
+	// damage is why the member can't read its data, for one that stays
+	// nevertheless.
+	damage atomic.Pointer[error]
+	survey survey
 
 	traceMask   atomic.Int64
 	leaderSince atomic.Int64 // Unix nanoseconds, 0 if it does not lead
@@ -146,6 +149,9 @@ func (m *Member) open() error {
 		}
 	}
 	dir, err := storage.OpenDir(m.opt.FS, m.cfg.DataDir, m.cfg.DataLogDir)
+	if err != nil && m.endure(err) == nil {
+		dir, err = storage.OpenDamagedDir(m.opt.FS, m.cfg.DataDir, m.cfg.DataLogDir)
+	}
 	if err != nil {
 		return err
 	}
@@ -156,14 +162,19 @@ func (m *Member) open() error {
 		}
 		m.log.Warn("the member starts clean: its data was moved aside", "data", filepath.Join(m.cfg.DataDir, "conclave"), "suffix", storage.AsideSuffix(id.MemberID))
 	}
-	if err := m.identify(); err != nil {
-		return err
+	if m.damage.Load() == nil {
+		if err := m.endure(m.identify()); err != nil {
+			return err
+		}
 	}
 	if dir.Identity.Get().ClusterID != "" {
 		m.stand(adminpb.Membership_MEMBERSHIP_MEMBER, "")
 	}
-	if err := m.recoverLost(); err != nil {
+	if err := m.endure(m.recoverLost()); err != nil {
 		return err
+	}
+	if m.damage.Load() != nil {
+		m.stand(adminpb.Membership_MEMBERSHIP_UNREADABLE, m.damageReason())
 	}
 	id := dir.Identity.Get()
 	m.surface = &admin.Surface{Source: (*source)(m), Metrics: m.metrics, Version: m.opt.Version}
@@ -186,7 +197,7 @@ func (m *Member) open() error {
 	if m.clientListener, err = server.Listen(m.cfg.ClientAddress()); err != nil {
 		return fmt.Errorf("client address (clientPort, clientPortAddress or --listen): %w", err)
 	}
-	if !m.cfg.Standalone {
+	if !m.cfg.Standalone && id.MemberID != 0 { // without an identity it has nothing to say to others
 		if err := m.openTransport(); err != nil {
 			return err
 		}
@@ -201,7 +212,7 @@ func (m *Member) identify() error {
 	where := filepath.Join(m.cfg.DataDir, "conclave")
 	switch {
 	case id.MemberID == 0 && !m.dir.Empty():
-		return fmt.Errorf("%s holds a log or snapshots but no identity: the file was lost, and without it nobody can tell what this member has voted for: put it back, or, if the ensemble has other members, move the directory aside, and this one joins again with an empty one", where)
+		return lost("%s holds a log or snapshots but no identity: the file was lost, and without it nobody can tell what this member has voted for: put it back, or, if the ensemble has other members, move the directory aside, and this one joins again with an empty one", where)
 	case id.MemberID != 0 && id.Name != m.cfg.MyID:
 		return fmt.Errorf("%s belongs to server.%d, but this is server.%d: correct myid, or use the right dataDir", where, id.Name, m.cfg.MyID)
 	}

@@ -301,7 +301,10 @@ func TestRemovedWhileAway(t *testing.T) {
 		_, err := e.source(3).TransferLeadership(ctx, e.id(1))
 		check(t, err)
 	}
-	refused(t, func() error { _, err := e.source(3).StartClean(ctx, testCluster, old); return err }(), adminpb.RefusalReason_REFUSAL_REASON_NOT_REFUSING)
+	refused(t, func() error {
+		_, err := e.source(3).StartClean(ctx, admin.StartClean{ClusterID: testCluster, Member: old})
+		return err
+	}(), adminpb.RefusalReason_REFUSAL_REASON_NOT_REFUSING)
 	e.stop(3)
 	e.leader()
 	eventually(t, "the silent voter can't be removed", func() bool {
@@ -321,7 +324,7 @@ func TestRemovedWhileAway(t *testing.T) {
 		if nc, err := net.Dial("tcp", e.addr(3)); err == nil {
 			nc.Close()
 		}
-		if _, err := e.source(3).StartClean(ctx, testCluster, old+1); err == nil {
+		if _, err := e.source(3).StartClean(ctx, admin.StartClean{ClusterID: testCluster, Member: old + 1}); err == nil {
 			t.Fatal("started clean under another's id")
 		}
 		refused(t, e.source(3).Bootstrap(ctx, testCluster, old), adminpb.RefusalReason_REFUSAL_REASON_OTHER_ENSEMBLE)
@@ -331,7 +334,7 @@ func TestRemovedWhileAway(t *testing.T) {
 	}
 	e.start(3)
 	eventually(t, "it does not refuse to serve", func() bool { return e.source(3).Status().Membership == adminpb.Membership_MEMBERSHIP_REMOVED })
-	to, err := e.source(3).StartClean(ctx, testCluster, old)
+	to, err := e.source(3).StartClean(ctx, admin.StartClean{ClusterID: testCluster, Member: old})
 	check(t, err)
 	e.startAgain(3)
 	if st := e.source(3).Status(); st.Membership != adminpb.Membership_MEMBERSHIP_AWAITING || st.MemberID == old || st.ClusterID != "" {
@@ -409,7 +412,7 @@ func TestForeignEnsemble(t *testing.T) {
 		return false
 	})
 	// Started clean it joins by itself, as any server of the configuration.
-	_, err := a.source(3).StartClean(a.order(), st.ClusterID, st.MemberID)
+	_, err := a.source(3).StartClean(a.order(), admin.StartClean{ClusterID: st.ClusterID, Member: st.MemberID})
 	check(t, err)
 	a.startAgain(3)
 	eventually(t, "it does not become a voter", func() bool { return a.members[2].node.Load() != nil && a.isVoter(1, 3) })

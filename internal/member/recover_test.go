@@ -191,7 +191,7 @@ func TestLostMajority(t *testing.T) {
 			st := e.source(n).Status()
 			return st.Membership == adminpb.Membership_MEMBERSHIP_SUPERSEDED && !st.Serving && strings.Contains(st.MembershipReason, rec.ClusterID)
 		})
-		_, err := e.source(n).StartClean(e.order(), old.ClusterID, e.id(n))
+		_, err := e.source(n).StartClean(e.order(), admin.StartClean{ClusterID: old.ClusterID, Member: e.id(n)})
 		check(t, err)
 		e.startAgain(n)
 	}

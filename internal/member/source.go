@@ -45,6 +45,9 @@ func (s *source) Status() admin.Status {
 		st.Disk = admin.DiskHealth{Failed: true, Reason: m.failure.Error()}
 	default:
 	}
+	if d, ok := m.diskDamage(); ok {
+		st.Disk = d
+	}
 	stand := m.standing.Load()
 	st.Membership, st.MembershipReason, st.FormerClusterIDs = stand.state, stand.reason, id.Former
 	if f := m.former.Load(); f != nil && st.Membership == adminpb.Membership_MEMBERSHIP_FORMING {

@@ -23,7 +23,8 @@ type standing struct {
 // refuses: the member does not serve, and will not by itself.
 func (s *standing) refuses() bool {
 	switch s.state {
-	case adminpb.Membership_MEMBERSHIP_REMOVED, adminpb.Membership_MEMBERSHIP_FOREIGN, adminpb.Membership_MEMBERSHIP_SUPERSEDED:
+	case adminpb.Membership_MEMBERSHIP_REMOVED, adminpb.Membership_MEMBERSHIP_FOREIGN, adminpb.Membership_MEMBERSHIP_SUPERSEDED,
+		adminpb.Membership_MEMBERSHIP_UNREADABLE:
 		return true
 	}
 	return false
@@ -90,12 +91,23 @@ func (m *Member) refuse(state adminpb.Membership, reason string) {
 }
 
 // StartClean implements admin.Orders.
-func (s *source) StartClean(_ context.Context, cluster string, member uint64) (string, error) {
+func (s *source) StartClean(_ context.Context, req admin.StartClean) (string, error) {
 	m := (*Member)(s)
 	m.orders.Lock()
 	defer m.orders.Unlock()
 	id := m.dir.Identity.Get()
+	cluster, member := req.ClusterID, req.Member
+	nobody := id.MemberID == 0 && m.standing.Load().state == adminpb.Membership_MEMBERSHIP_UNREADABLE
+	if nobody && req.Unreadable && cluster == "" && member == 0 {
+		return m.startDamagedClean()
+	}
 	switch st := m.standing.Load(); {
+	case nobody:
+		return "", admin.Refuse(adminpb.RefusalReason_REFUSAL_REASON_WRONG_MEMBER,
+			"the identity in this member's directory can't be read, so that nobody can tell whether it is member %x: to start it clean, name no ids, and say that its identity is unreadable", member)
+	case req.Unreadable:
+		return "", admin.Refuse(adminpb.RefusalReason_REFUSAL_REASON_WRONG_MEMBER,
+			"the identity in this member's directory is readable: it is member %x of ensemble %q", id.MemberID, id.ClusterID)
 	case id.MemberID != member || id.ClusterID != cluster:
 		return "", admin.Refuse(adminpb.RefusalReason_REFUSAL_REASON_WRONG_MEMBER,
 			"this is member %x of ensemble %q, and the one to start clean is member %x of ensemble %q", id.MemberID, id.ClusterID, member, cluster)
@@ -109,7 +121,11 @@ func (s *source) StartClean(_ context.Context, cluster string, member uint64) (s
 	}
 	m.log.Warn("told to start clean: the data is moved aside, and the member starts over", "cluster", cluster, "member", fmt.Sprintf("%x", member))
 	m.startOver()
-	return filepath.Join(m.cfg.DataDir, "conclave") + " (and the log's directory), under names that end in " + storage.AsideSuffix(member), nil
+	return m.whereAside(storage.AsideSuffix(member)), nil
+}
+
+func (m *Member) whereAside(suffix string) string {
+	return filepath.Join(m.cfg.DataDir, "conclave") + " (and the log's directory), under names that end in " + suffix
 }
 
 // startOver ends the member, to be started again. The order that wanted it is

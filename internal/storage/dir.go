@@ -82,14 +82,27 @@ func OpenDir(fsys vfs.FS, dataDir, logDir string) (*Dir, error) {
 	if logDir == "" {
 		logDir = dataDir
 	}
+	return newDir(fsys, dataDir, logDir, false)
+}
+
+// OpenDamagedDir is OpenDir for a directory whose identity is corrupt: it is
+// treated as none, and can't be updated. Such a Dir is only good for SetAside.
+func OpenDamagedDir(fsys vfs.FS, dataDir, logDir string) (*Dir, error) {
+	if logDir == "" {
+		logDir = dataDir
+	}
+	return newDir(fsys, dataDir, logDir, true)
+}
+
+func newDir(fsys vfs.FS, dataDir, logDir string, damaged bool) (*Dir, error) {
 	d := &Dir{fs: fsys, dataDir: path.Join(dataDir, "conclave"), logDir: path.Join(logDir, "conclave", "log")}
-	if err := d.open(); err != nil {
+	if err := d.open(damaged); err != nil {
 		return nil, errors.Join(fmt.Errorf("open data directory %s: %w", dataDir, err), d.Close())
 	}
 	return d, nil
 }
 
-func (d *Dir) open() error {
+func (d *Dir) open(damaged bool) error {
 	for _, dir := range []string{d.dataDir, d.logDir} {
 		if err := d.fs.MkdirAll(dir); err != nil {
 			return err
@@ -104,7 +117,12 @@ func (d *Dir) open() error {
 		d.locks = append(d.locks, lock)
 	}
 	var err error
-	if d.Identity, err = OpenIdentity(d.fs, d.dataDir); err != nil {
+	d.Identity, err = OpenIdentity(d.fs, d.dataDir)
+	var corrupt *CorruptError
+	if damaged && errors.As(err, &corrupt) {
+		d.Identity, err = &IdentityFile{err: err}, nil
+	}
+	if err != nil {
 		return err
 	}
 	if d.Snapshots, err = OpenSnapshotStore(d.fs, path.Join(d.dataDir, "snap")); err != nil {
@@ -178,7 +196,46 @@ func (d *Dir) moveAside() error {
 	if err := d.Identity.Update(func(id *Identity) { id.MoveAside = true }); err != nil {
 		return err
 	}
-	suffix := AsideSuffix(d.Identity.Get().MemberID)
+	if err := d.rename(AsideSuffix(d.Identity.Get().MemberID)); err != nil {
+		return err
+	}
+	d.hadLog, d.hadSnapshots = false, false
+	d.Identity.forget()
+	return nil
+}
+
+// SetAside takes everything out of the way where nobody can tell whose it is: the
+// identity is lost or corrupt. It returns the suffix that the files have got, one
+// that none had. The identity goes last: until it is gone, or the last of the
+// data, the directory is as good as before, and SetAside can be called again.
+func (d *Dir) SetAside() (suffix string, err error) {
+	used := map[string]bool{}
+	for _, dir := range []string{d.dataDir, d.logDir, d.Snapshots.dir} {
+		names, err := d.fs.List(dir)
+		if err != nil {
+			return "", fmt.Errorf("set the data in %s aside: %w", d.dataDir, err)
+		}
+		for _, name := range names {
+			if i := strings.Index(name, asideDamaged); i >= 0 {
+				used[name[i:]] = true
+			}
+		}
+	}
+	for n := 1; suffix == "" || used[suffix]; n++ {
+		suffix = fmt.Sprint(asideDamaged, n)
+	}
+	if err := d.rename(suffix); err != nil {
+		return "", fmt.Errorf("set the data in %s and %s aside: %w", d.dataDir, d.logDir, err)
+	}
+	return suffix, nil
+}
+
+// asideDamaged begins the suffix that SetAside gives.
+const asideDamaged = ".aside-damaged-"
+
+// rename gives the log's files, the snapshots and the identity a suffix, in this
+// order. What is gone already has been renamed before.
+func (d *Dir) rename(suffix string) error {
 	segments, err := d.segments()
 	if err != nil {
 		return err
@@ -201,8 +258,6 @@ func (d *Dir) moveAside() error {
 			return err
 		}
 	}
-	d.hadLog, d.hadSnapshots = false, false
-	d.Identity.forget()
 	return nil
 }
 

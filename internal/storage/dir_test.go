@@ -2,6 +2,7 @@ package storage
 
 import (
 	"errors"
+
 	"slices"
 	"strings"
 	"syscall"
@@ -204,5 +205,63 @@ func TestAppendLine(t *testing.T) {
 	check(t, err)
 	if string(got) != "one\ntwo\non\n" {
 		t.Errorf("%q", got)
+	}
+}
+
+// Where nobody can tell whose the data is, it is set aside under a name of its
+// own, also if the process dies on the way and it has to be done again.
+func TestSetAside(t *testing.T) {
+	for again := range 3 {
+		fs := vfs.NewMem(nil)
+		d := openDir(t, fs, "/data", "/log")
+		l, _, err := d.OpenLog(Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(d.Identity.Update(func(id *Identity) { id.MemberID, id.ClusterID = 7, "c" }), l.Close(), d.Close()); err != nil {
+			t.Fatal(err)
+		}
+		f, err := fs.Create("/data/conclave/identity")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.WriteAt([]byte("{"), 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(f.Sync(), f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		var corrupt *CorruptError
+		if _, err := OpenDir(fs, "/data", "/log"); !errors.As(err, &corrupt) {
+			t.Fatal(err)
+		}
+		damaged, err := OpenDamagedDir(fs, "/data", "/log")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if id := damaged.Identity.Get(); id.MemberID != 0 {
+			t.Errorf("%+v", id)
+		}
+		if err := damaged.Identity.Update(func(*Identity) {}); err == nil {
+			t.Error("an identity that can't be read was overwritten")
+		}
+		for n := range again + 1 {
+			if suffix, err := damaged.SetAside(); err != nil || suffix != ".aside-damaged-1" && n == 0 {
+				t.Fatalf("%q, %v", suffix, err)
+			}
+		}
+		if err := damaged.Close(); err != nil {
+			t.Fatal(err)
+		}
+		clean := openDir(t, fs, "/data", "/log")
+		if !clean.Empty() {
+			t.Error("something is left")
+		}
+		if names, err := fs.List("/log/conclave/log"); err != nil || !slices.ContainsFunc(names, func(n string) bool { return strings.HasSuffix(n, ".aside-damaged-1") }) {
+			t.Errorf("%q, %v", names, err)
+		}
+		if err := clean.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
