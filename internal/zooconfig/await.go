@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -16,6 +17,10 @@ import (
 // that of the myid file, or else one more than the ordinal at the end of the
 // host's first label, as a StatefulSet names its pods (zk-0 is server.1), and
 // offset: with 100, the pods of a second StatefulSet are server.101 and so on.
+//
+// A host that is a name need not resolve yet, and may come to mean another
+// address: the member then listens on all addresses, unless the file has
+// quorumListenOnAllIPs.
 func LoadAwaiting(path, self string, offset int, env Env) (*Config, []string, error) {
 	if self != "" {
 		var err error
@@ -50,10 +55,16 @@ func withSelf(path, self string, offset int, env Env) (Env, error) {
 	// when the whole is read.
 	entries, _ := parseProperties(path, text)
 	var myid string
+	listen := ""
+	if host, _, _ := strings.Cut(line, ":"); !isAddress(host) {
+		listen = "quorumListenOnAllIPs=true\n"
+	}
 	for _, e := range trimmed(entries) {
 		switch {
 		case e.key == "dataDir":
 			myid = filepath.Join(e.value, "myid")
+		case e.key == "quorumListenOnAllIPs":
+			listen = ""
 		case strings.HasPrefix(e.key, "server."):
 			return env, fmt.Errorf("%v: %s=%s: a member that waits to be told its ensemble is given its own line alone", e.at, e.key, e.value)
 		}
@@ -71,7 +82,7 @@ func withSelf(path, self string, offset int, env Env) (Env, error) {
 			}
 		}
 	}
-	text = fmt.Appendf(text, "\nstandaloneEnabled=false\nserver.%s=%s\n", number, line)
+	text = fmt.Appendf(text, "\n%sstandaloneEnabled=false\nserver.%s=%s\n", listen, number, line)
 	inner := env.ReadFile
 	env.ReadFile = func(name string) ([]byte, error) {
 		switch name {
@@ -83,6 +94,13 @@ func withSelf(path, self string, offset int, env Env) (Env, error) {
 		return inner(name)
 	}
 	return env, nil
+}
+
+// isAddress reports whether a server line's host is an IP address; an IPv6
+// address is in brackets, and cut off at its first colon.
+func isAddress(host string) bool {
+	_, err := netip.ParseAddr(host)
+	return err == nil || strings.HasPrefix(host, "[")
 }
 
 func numberOfPod(line string, offset int) (string, error) {
