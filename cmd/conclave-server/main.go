@@ -82,7 +82,7 @@ The other commands give orders to a running member, through its admin API.`,
 	cmd.Flags().BoolVar(&f.await, "await-bootstrap", false, "with an empty directory, wait to be told which ensemble this member belongs to")
 	cmd.Flags().StringVar(&f.self, "self", "", "with --await-bootstrap, this member's server line: [server.N=]host:peerPort:electionPort;clientPort (N defaults to myid, or to the ordinal of a pod's name + 1)")
 	cmd.Flags().IntVar(&f.offset, "server-number-offset", 0, "with --self, added to the number that the ordinal of a pod's name gives, so that two StatefulSets share an ensemble")
-	cmd.AddCommand(memberCommand(), recoverCommand(), snapshotCommand())
+	cmd.AddCommand(memberCommand(), sessionsCommand(), recoverCommand(), snapshotCommand())
 	cmd.Flags().StringVar(&f.logFormat, "log-format", "text", "text or json")
 	return cmd
 }
