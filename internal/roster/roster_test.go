@@ -538,6 +538,28 @@ func BenchmarkRoster(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+	b.Run("begin", func(b *testing.B) {
+		for b.Loop() {
+			New(Options{}).Begin(0, 1, 0, 0, []uint64{1}, len(all), func(yield func(Attachment)) {
+				for _, a := range all {
+					yield(a)
+				}
+			})
+		}
+	})
+	b.Run("first full report", func(b *testing.B) {
+		for b.Loop() {
+			b.StopTimer()
+			n := New(Options{})
+			n.Begin(0, 1, 0, 0, []uint64{1}, len(all), func(yield func(Attachment)) {
+				for _, a := range all {
+					yield(a)
+				}
+			})
+			b.StartTimer()
+			n.Report(0, 1, full)
+		}
+	})
 	b.Run("attached", func(b *testing.B) {
 		for i := 0; b.Loop(); i++ {
 			r.Attached(all[i%len(all)])
