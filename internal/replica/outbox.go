@@ -18,7 +18,7 @@ import (
 type Outbox struct {
 	mu     sync.Mutex
 	open   *Batch   // being filled
-	sealed []*Batch // given out at least once, oldest first
+	sealed []*Batch // full, or given out; oldest first
 	spare  []*Batch
 	notify func()
 	news   atomic.Bool // something was put in since the last Announce
@@ -29,13 +29,11 @@ type Batch struct {
 	// Ops are the encoded operations, without an entry's header.
 	Ops []byte
 	ops int // in Ops
-	// waiting counts the operations that have not come back. At 0 a sealed
-	// batch is done with.
+	// waiting counts the operations that have not come back, and that somebody
+	// waits for. At 0 a sealed batch is done with, whether or not it was ever given
+	// out: what its clients wanted when they hung up may happen or not. Who means
+	// more than that (a closing of a session) does not call Done before it is.
 	waiting atomic.Int32
-	// given tells that the batch was given out at least once. Invariant: no
-	// batch is forgotten before: a client that closes its session and hangs up
-	// at once waits for nothing, and its session is to be closed all the same.
-	given bool
 }
 
 // Done tells that one operation of the batch has been applied, or that nobody
@@ -99,7 +97,6 @@ func (o *Outbox) Take(from int, give func(ops []byte)) int {
 		o.seal()
 	}
 	for ; from < len(o.sealed); from++ {
-		o.sealed[from].given = true
 		give(o.sealed[from].Ops)
 	}
 	return from
@@ -131,9 +128,9 @@ func (o *Outbox) Release() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	n := 0
-	for n < len(o.sealed) && o.sealed[n].given && o.sealed[n].waiting.Load() <= 0 {
+	for n < len(o.sealed) && o.sealed[n].waiting.Load() <= 0 {
 		b := o.sealed[n]
-		b.Ops, b.ops, b.given = b.Ops[:0], 0, false
+		b.Ops, b.ops = b.Ops[:0], 0
 		b.waiting.Store(0)
 		if cap(b.Ops) <= 4*batchSize && len(o.spare) < 8 {
 			o.spare = append(o.spare, b)
