@@ -36,6 +36,13 @@ const (
 	bugSkip = "skipped write"
 	// bugBlindFaith: a member believes that it is in touch with a quorum, always.
 	bugBlindFaith = "blind faith"
+	// bugUnbroken: the leader does not notice that its process stood still.
+	bugUnbroken = "unnoticed pause"
+	// bugRashClock: the leader expires sessions also while it has no contact with a
+	// quorum.
+	bugRashClock = "rash clock"
+	// bugAnyEpoch: an expiry ends its session also if that has been attached since.
+	bugAnyEpoch = "expiry of any attachment"
 	// bugBlindToDisk: nobody looks whether the disk answers.
 	bugBlindToDisk = "blind to the disk"
 	// bugMute: in the end nobody acknowledges entries any more.
@@ -102,16 +109,43 @@ func persistEphemerals(data []byte) []byte {
 }
 
 // mutateLog is what all members, and the truth, take an entry for.
-func (w *World) mutateLog(entries []*raftpb.Entry) []*raftpb.Entry {
-	if w.opt.Bug != bugEternal {
-		return entries
+func (w *World) mutateLog(e *raftpb.Entry) *raftpb.Entry {
+	var data []byte
+	switch w.opt.Bug {
+	case bugEternal:
+		data = persistEphemerals(e.GetData())
+	case bugAnyEpoch:
+		// Whoever applies the entry first decides what it is.
+		if known, ok := w.truth.entries[e.GetIndex()]; ok {
+			data = []byte(known.data)
+		} else {
+			data = w.truth.expireAny(e.GetData())
+		}
+	default:
+		return e
 	}
-	out := make([]*raftpb.Entry, len(entries))
-	for i, e := range entries {
-		out[i] = proto.Clone(e).(*raftpb.Entry)
-		out[i].Data = persistEphemerals(e.GetData())
-	}
+	out := proto.Clone(e).(*raftpb.Entry)
+	out.Data = data
 	return out
+}
+
+// expireAny makes the expiries in an entry name the attachments that there are when
+// their turn comes.
+func (t *truth) expireAny(data []byte) []byte {
+	data = append([]byte(nil), data...)
+	attached := make(map[int64]uint32) // before, in the same entry
+	for _, op := range operations(data) {
+		switch {
+		case op[4] == 2 && op[29] == 2:
+			attached[int64(binary.BigEndian.Uint64(op[30:]))]++
+		case op[4] == 3 && op[5] == 1:
+			id := int64(binary.BigEndian.Uint64(op[6:]))
+			if s := t.machine.Sessions().Get(id); s != nil {
+				binary.BigEndian.PutUint32(op[14:], s.Epoch+attached[id])
+			}
+		}
+	}
+	return data
 }
 
 // mutateEntries is what a member applies in place of entries.

@@ -11,24 +11,31 @@ func TestCheckersBite(t *testing.T) {
 	for _, c := range []struct {
 		bug, checker string
 		faults       []string
+		tune         func(*Options) // nil if the usual will do
 	}{
-		{bugLyingDisk, "lost", []string{"blackout", "power"}},
-		{bugRenumber, "doubled", []string{}},
-		{bugSwap, "order", []string{}},
-		{bugStale, "read", []string{}},
-		{bugEternal, "ephemeral", []string{}},
-		{bugSilentReports, "expiry", []string{}},
-		{bugBlindFaith, "expiry", []string{"isolate", "split"}},
-		{bugNoEvent, "watch", []string{}},
-		{bugTwice, "watch", []string{}},
-		{bugLate, "watch", []string{}},
-		{bugSkip, "digest", []string{}},
-		{bugBlindToDisk, "stall", []string{"hang"}},
-		{bugMute, "live", []string{}},
+		{bugLyingDisk, "lost", []string{"blackout", "power"}, nil},
+		{bugRenumber, "doubled", []string{}, nil},
+		{bugSwap, "order", []string{}, nil},
+		{bugStale, "read", []string{}, nil},
+		{bugEternal, "ephemeral", []string{}, nil},
+		{bugSilentReports, "expiry", []string{}, nil},
+		{bugBlindFaith, "expiry", []string{"isolate", "split"}, nil},
+		{bugUnbroken, "expiry", []string{"freeze", "client-cut"}, func(o *Options) { o.Members = 1 }},
+		{bugRashClock, "expiry", []string{"isolate", "one-way"}, func(o *Options) { o.ElectionTicks = 60 }},
+		{bugAnyEpoch, "expiry", []string{"client-cut", "stall"}, func(o *Options) { o.Clients, o.Pace = 20, 400*time.Millisecond }},
+		{bugNoEvent, "watch", []string{}, nil},
+		{bugTwice, "watch", []string{}, nil},
+		{bugLate, "watch", []string{}, nil},
+		{bugSkip, "digest", []string{}, nil},
+		{bugBlindToDisk, "stall", []string{"hang"}, nil},
+		{bugMute, "live", []string{}, nil},
 	} {
 		t.Run(c.bug, func(t *testing.T) {
 			for seed := range uint64(20) {
 				opt := Options{Members: 3, Clients: 8, Pace: 3 * time.Second, Storm: 30 * time.Second, Calm: 10 * time.Second, Faults: c.faults, Bug: c.bug, Only: c.checker}
+				if c.tune != nil {
+					c.tune(&opt)
+				}
 				if r := Run(seed, opt); r.Violation != nil {
 					t.Logf("seed %d: %v", seed, r.Violation)
 					return

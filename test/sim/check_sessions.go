@@ -30,14 +30,23 @@ func (t *truth) checkOwned() {
 	})
 }
 
-// checkExpiry judges that a session has expired: no server may have heard from
-// its client within the timeout before that was proposed, in what its client was
-// then answered.
+// checkExpiry judges that a session has expired. No server may have heard from its
+// client within the timeout before that was proposed, in what its client was then
+// answered; nor may the client have come back since; and for as long the leader's
+// clocks must have been running, which start again after whatever made the ensemble
+// deaf.
 func (t *truth) checkExpiry(id int64, timeout time.Duration) {
-	proposed, ok := t.proposals[id]
+	pr, ok := t.proposals[expiryOf{id, t.named[id]}]
 	if !ok {
 		t.w.violate("expiry", "session %#x has expired, and no leader has proposed that", id)
 		return
+	}
+	proposed := pr.at
+	if at := t.attachedAt[id]; at > proposed {
+		t.w.violate("expiry", "session %#x expires: proposed at %s, and its client has come back at %s", id, stamp(proposed), stamp(at))
+	}
+	if proposed-pr.since < timeout {
+		t.w.violate("expiry", "session %#x expires: proposed at %s, timeout %v, by a leader that has been deaf until %s", id, stamp(proposed), timeout, stamp(pr.since))
 	}
 	for _, cl := range t.w.clients {
 		if cl.session != id {

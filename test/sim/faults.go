@@ -295,6 +295,10 @@ func (w *World) cutClient(m *member) bool {
 	cl := w.clients[w.rng.IntN(len(w.clients))]
 	d := w.between(100*time.Millisecond, 8*time.Second)
 	if w.chance(3) {
+		if w.chance(2) {
+			// It comes back as its session expires, a little sooner or later.
+			d = w.between(cl.timeout*3/4, cl.timeout*5/4)
+		}
 		w.note("%s is cut off from all members for %v", cl.name, d)
 		for _, o := range w.members {
 			cl.cuts[o.place] = w.now + d

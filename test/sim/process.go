@@ -49,6 +49,12 @@ type process struct {
 	node *replica.Node
 	srv  *server.Server
 	said []string // logged during this step
+	// ticked is the server's last tick, on the process's clock; ticking tells that
+	// one is under way. restarted is when a leader's patience last had to begin
+	// anew, on the world's.
+	ticked    time.Duration
+	ticking   bool
+	restarted time.Duration
 
 	// Of each worker, whether a step is due.
 	due        replica.Work
@@ -81,7 +87,7 @@ func (p *process) open() error {
 		TickTime: time.Second, MinTimeout: minTimeout, MaxTimeout: maxTimeout,
 		MaxBuffer: jute.DefaultMaxBuffer, MaxUnsent: 1 << 20, MaxOutstanding: 20, MaxHandshakes: 2,
 		EnforceQuota: true, ExtendedTypes: true, DigestAlg: "SHA1",
-		ContainerInterval: time.Second, ContainerPerMinute: 10000, ElectionTime: 2 * electionTicks * tick, QuorumLease: 3,
+		ContainerInterval: time.Second, ContainerPerMinute: 10000, ElectionTime: 2 * time.Duration(p.w.opt.ElectionTicks) * tick, QuorumLease: 3,
 		Now: p.now, WallMillis: p.wall, Metrics: metrics.New(), Logger: logger,
 	})
 	list, err := dir.Snapshots.List()
@@ -117,7 +123,7 @@ func (p *process) open() error {
 	p.srv.Load(machine)
 	p.node, err = replica.NewNode(replica.Config{
 		ID: id.MemberID, Log: p.log, Snapshots: dir.Snapshots, App: &app{Server: p.srv, p: p}, Transport: transport{p},
-		Tick: tick, ElectionTicks: electionTicks, ProbeInterval: minTimeout / 16,
+		Tick: tick, ElectionTicks: p.w.opt.ElectionTicks, ProbeInterval: minTimeout / 16,
 		SnapshotEntries: snapEntries, SnapshotBytes: 1 << 30, KeepEntries: keepEntries, KeepSnapshots: 2,
 		ClusterID: clusterID, PeerAddr: func(q statemachine.Member) string { return q.Host }, Busy: p.busy,
 		Now: p.now, WallMillis: p.wall, Metrics: metrics.New(), Logger: logger,
@@ -180,9 +186,31 @@ func (p *process) busy(d storage.Disk) (vfs.Underway, bool) {
 // run sets the process's clocks going.
 func (p *process) run() {
 	p.every(tick/2, p.node.Turn)
-	p.every(p.srv.TickInterval(), func() { p.srv.Tick(p.now()) })
+	p.every(p.srv.TickInterval(), p.tick)
 	p.w.tellPeers(p, false)
 	p.settle()
+}
+
+// tick lets time pass for the server, and notes when sessions' clocks have to start
+// again.
+func (p *process) tick() {
+	now, interval := p.now(), p.srv.TickInterval()
+	if now-p.ticked >= 4*interval && p.ticked != 0 {
+		p.restarted = p.w.now
+		for t := p.ticked + interval; t < now && p.w.opt.Bug == bugUnbroken; t += interval {
+			p.srv.Tick(t)
+		}
+	}
+	p.ticked = now
+	if at, ok := p.node.Contact(); !ok || now-at >= minTimeout/3 {
+		p.restarted = p.w.now
+	}
+	if _, stalled := p.node.Stalled(); stalled {
+		p.restarted = p.w.now
+	}
+	p.ticking = true
+	p.srv.Tick(now)
+	p.ticking = false
 }
 
 func (p *process) every(d time.Duration, f func()) {
@@ -361,9 +389,10 @@ type app struct {
 
 func (a *app) Apply(entries []*raftpb.Entry) error {
 	w := a.p.w
-	mutated := w.mutateLog(entries)
-	for i, e := range mutated {
-		w.truth.applied(a.p, e, entries[i].GetData())
+	mutated := make([]*raftpb.Entry, len(entries))
+	for i, e := range entries {
+		mutated[i] = w.mutateLog(e)
+		w.truth.applied(a.p, mutated[i], e.GetData())
 	}
 	entries = mutated
 	if w.violation != nil {
@@ -410,6 +439,7 @@ func (a *app) RoleChanged(r replica.Role) {
 	p.said = append(p.said, fmt.Sprintf("leader %s term %d", p.w.nameOf(r.Leader), r.Term))
 	if r.IsLeader {
 		p.w.stats.Elections++
+		p.restarted = p.w.now
 	}
 	a.Server.RoleChanged(r)
 }
@@ -426,7 +456,7 @@ func (s served) ProposeAsLeader(ops []byte) {
 }
 
 func (s served) Contact() (time.Duration, bool) {
-	if s.p.w.opt.Bug == bugBlindFaith {
+	if s.p.w.opt.Bug == bugBlindFaith || s.p.w.opt.Bug == bugRashClock && s.p.ticking {
 		return s.p.now(), true
 	}
 	return s.Node.Contact()

@@ -31,7 +31,9 @@ type truth struct {
 	data, children  map[string][]change
 	acknowledged    int64 // the largest zxid of a write that its client was told of
 	owned           []owned
-	proposals       map[int64]time.Duration // when a session's expiry was last proposed
+	proposals       map[expiryOf]proposal
+	attachedAt      map[int64]time.Duration // when sessions were last attached
+	named           map[int64]uint32        // the attachments that the present entry's expiries were proposed for
 	deleted         []string                // by the operation that is being executed
 	deletedByClient map[string]int64        // the zxid of the last delete
 	bodies          map[opName][]byte       // of the entry that is being executed
@@ -81,12 +83,22 @@ type owned struct {
 	czxid   int64
 }
 
+// expiryOf is the attachment of a session that an expiry is meant for.
+type expiryOf struct {
+	session int64
+	epoch   uint32
+}
+
+// proposal is when an expiry was last proposed, and since when the leader's clocks
+// had been running then.
+type proposal struct{ at, since time.Duration }
+
 func newTruth() *truth {
 	return &truth{
 		machine: statemachine.New(), entries: make(map[uint64]applied), digests: make(map[uint64]uint64),
 		outcomes: make(map[int64]*outcome), executed: make(map[string]int64), nodes: make(map[string][]nodeState),
 		data: make(map[string][]change), children: make(map[string][]change),
-		proposals: make(map[int64]time.Duration), deletedByClient: make(map[string]int64),
+		proposals: make(map[expiryOf]proposal), attachedAt: make(map[int64]time.Duration), deletedByClient: make(map[string]int64),
 	}
 }
 
@@ -162,8 +174,11 @@ func (t *truth) compare(p *process, index, digest uint64) {
 
 // split notes the bodies of an entry's session operations.
 func (t *truth) split(data []byte) {
-	t.bodies = make(map[opName][]byte)
+	t.bodies, t.named = make(map[opName][]byte), make(map[int64]uint32)
 	for _, op := range operations(data) {
+		if op[4] == 3 && op[5] == 1 {
+			t.named[int64(binary.BigEndian.Uint64(op[6:]))] = binary.BigEndian.Uint32(op[14:])
+		}
 		if op[4] != 1 || len(op) < 30 {
 			continue
 		}
@@ -188,7 +203,7 @@ func (t *truth) proposed(p *process, ops []byte) {
 	for _, op := range frames(ops) {
 		if op[4] == 3 && op[5] == 1 {
 			id := int64(binary.BigEndian.Uint64(op[6:]))
-			t.proposals[id] = t.w.now
+			t.proposals[expiryOf{id, binary.BigEndian.Uint32(op[14:])}] = proposal{t.w.now, p.restarted}
 			t.w.note("%s proposes to expire session %#x", p.m.name, id)
 		}
 	}
@@ -240,7 +255,11 @@ func (t *truth) Replied(r *statemachine.Result) {
 func (t *truth) Refused(statemachine.SessionOp) {}
 
 // Attached implements statemachine.Sink.
-func (t *truth) Attached(*statemachine.Attachment) {}
+func (t *truth) Attached(a *statemachine.Attachment) {
+	if a.Err == jute.OK {
+		t.attachedAt[a.Session] = t.w.now
+	}
+}
 
 // Ended implements statemachine.Sink.
 func (t *truth) Ended(e statemachine.End) {

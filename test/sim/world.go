@@ -17,6 +17,8 @@ type Options struct {
 	Storm, Calm time.Duration
 	// Pace is the longest time between two faults.
 	Pace time.Duration
+	// ElectionTicks are those of an election timeout; 0 for electionTicks.
+	ElectionTicks int
 	// Faults are those that may happen; nil for all (see faults.go).
 	Faults []string
 	// Bug is one of bugs.go; "" for none.
@@ -114,6 +116,9 @@ func Run(seed uint64, opt Options) *Result {
 	defer func() { rand.Reader = genuine }()
 	rand.Reader = mathrand.NewChaCha8([32]byte{1: byte(seed), 2: byte(seed >> 8), 3: byte(seed >> 16), 4: byte(seed >> 24)})
 
+	if opt.ElectionTicks == 0 {
+		opt.ElectionTicks = electionTicks
+	}
 	w := &World{opt: opt, seed: seed, rng: mathrand.New(mathrand.NewPCG(seed, 1)), now: epoch, truth: newTruth()}
 	w.truth.w = w
 	w.stats.Faults = make(map[string]int)
