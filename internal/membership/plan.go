@@ -294,3 +294,7 @@ func (v *view) silent() (out []string) {
 	}
 	return out
 }
+
+// Leader returns the pod whose member leads the ensemble, confirmed by a quorum;
+// nil if there is none.
+func Leader(o Observed) *Pod { return look(o).leader }

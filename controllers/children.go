@@ -1,0 +1,317 @@
+package controllers
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"sync"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/conclave-dev/conclave/api/v1alpha1"
+	"github.com/conclave-dev/conclave/internal/membership"
+	"github.com/conclave-dev/conclave/internal/resources"
+	"github.com/conclave-dev/conclave/internal/rollout"
+)
+
+// applyChildren brings every object to what it is to be, but for the sizes of the
+// StatefulSets, which only steps change.
+func (p *pass) applyChildren(ctx context.Context) error {
+	if err := p.loadRevision(ctx); err != nil || p.trouble != nil {
+		return err
+	}
+	c := p.cluster
+	wanted := []runtime.ApplyConfiguration{resources.ServiceAccount(c), resources.Headless(c), resources.ClientService(c)}
+	var unwanted []client.Object
+	at := func(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Namespace: c.Namespace, Name: name} }
+	policy, err := resources.NetworkPolicy(c)
+	if err != nil {
+		p.trouble = rejected(err)
+		return nil
+	}
+	if policy != nil {
+		wanted = append(wanted, policy)
+	} else {
+		unwanted = append(unwanted, &networkingv1.NetworkPolicy{ObjectMeta: at(c.Name)})
+	}
+	for _, observer := range []bool{false, true} {
+		members := max(p.set(p.live(observer), observer).Replicas, p.size(observer))
+		if b := resources.Budget(c, role(observer), int32(members), p.disturbed()); b != nil {
+			wanted = append(wanted, b)
+		} else {
+			unwanted = append(unwanted, &policyv1.PodDisruptionBudget{ObjectMeta: at(p.setName(observer))})
+		}
+	}
+	if m := resources.PodMonitor(c); m != nil {
+		wanted = append(wanted, client.ApplyConfigurationFromUnstructured(m))
+	}
+	for _, ac := range wanted {
+		if err := p.apply(ctx, ac); err != nil || p.trouble != nil {
+			return err
+		}
+	}
+	for _, o := range unwanted {
+		if err := p.remove(ctx, o); err != nil {
+			return err
+		}
+	}
+	for _, observer := range []bool{false, true} {
+		live := p.live(observer)
+		switch {
+		case live == nil || !live.DeletionTimestamp.IsZero():
+			continue // made by the step that says how many pods it begins with
+		case !p.ours(live):
+			p.trouble = nameTaken("StatefulSet", live.Name)
+			return nil
+		}
+		if err := p.applySet(ctx, observer, ptr.Deref(live.Spec.Replicas, 1), partition(live)); err != nil {
+			return err
+		}
+	}
+	if t := p.status.Target; t != nil {
+		t.Image, t.Hash = p.revision.Image(), p.revision.Hash
+	}
+	return nil
+}
+
+func role(observer bool) resources.Role {
+	if observer {
+		return resources.Observer
+	}
+	return resources.Voter
+}
+
+func nameTaken(kind, name string) *trouble {
+	return &trouble{v1alpha1.ConditionProgressing, v1alpha1.ReasonNameTaken, fmt.Sprintf("%s %s exists and is not this cluster's: rename or delete it", kind, name)}
+}
+
+func rejected(err error) *trouble {
+	return &trouble{v1alpha1.ConditionProgressing, v1alpha1.ReasonSpecRejected, err.Error()}
+}
+
+// loadRevision reads what pods of the spec's hash are, or renders it, if this hash
+// is seen for the first time.
+func (p *pass) loadRevision(ctx context.Context) error {
+	image := resources.Image(p.cluster, p.Image)
+	hash, err := resources.Hash(p.cluster, image)
+	if err != nil {
+		p.trouble = rejected(err)
+		return nil
+	}
+	kept := &corev1.ConfigMap{}
+	err = p.Reader.Get(ctx, client.ObjectKey{Namespace: p.key.Namespace, Name: resources.RevisionName(p.cluster, hash)}, kept)
+	switch {
+	case err == nil && !p.ours(kept):
+		p.trouble = nameTaken("ConfigMap", kept.Name)
+		return nil
+	case err == nil:
+		if p.revision, err = resources.ParseRevision(kept); err != nil {
+			p.trouble = rejected(err)
+		}
+		return nil
+	case !apierrors.IsNotFound(err):
+		return fmt.Errorf("reading the revision: %w", err)
+	}
+	made, err := resources.Render(p.cluster, image)
+	if err != nil {
+		p.trouble = rejected(err)
+		return nil
+	}
+	ac, err := made.ConfigMap(p.cluster)
+	if err != nil {
+		return err
+	}
+	if err := p.Apply(ctx, ac, client.FieldOwner(v1alpha1.FieldOwner), client.ForceOwnership); err != nil {
+		return fmt.Errorf("keeping the revision: %w", err)
+	}
+	p.revision = made
+	return nil
+}
+
+func (p *pass) live(observer bool) *appsv1.StatefulSet {
+	if observer {
+		return p.seen.observers
+	}
+	return p.seen.voters
+}
+
+func partition(s *appsv1.StatefulSet) int32 {
+	if u := s.Spec.UpdateStrategy.RollingUpdate; u != nil {
+		return ptr.Deref(u.Partition, 0)
+	}
+	return 0
+}
+
+// applySets carries out a step that is about StatefulSets.
+func (p *pass) applySets(ctx context.Context) error {
+	for _, observer := range []bool{false, true} {
+		var replicas, part int32
+		if live := p.live(observer); live != nil {
+			replicas, part = ptr.Deref(live.Spec.Replicas, 1), partition(live)
+		}
+		switch {
+		case p.plan.Act == membership.SetPods && observer:
+			replicas = int32(p.plan.Pods.Observers)
+		case p.plan.Act == membership.SetPods:
+			replicas = int32(p.plan.Pods.Voters)
+		case p.roll.Act == rollout.Lower && observer == p.roll.Observers:
+			part = int32(p.roll.Partition)
+		default:
+			continue
+		}
+		if err := p.applySet(ctx, observer, replicas, part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// applySet applies a StatefulSet at a size. If the spec says something else about
+// pods than the one that is there was made from, the new template comes with a
+// partition above all pods: none moves by itself.
+func (p *pass) applySet(ctx context.Context, observer bool, replicas, part int32) error {
+	live := p.live(observer)
+	if live != nil && live.Annotations[v1alpha1.AnnotationHash] != p.revision.Hash {
+		part = max(replicas, ptr.Deref(live.Spec.Replicas, 1), 1)
+		p.armed = true
+		log.FromContext(ctx).Info("the spec says something else about pods; they are restarted one by one", "statefulSet", live.Name, "hash", p.revision.Hash)
+	}
+	return p.apply(ctx, resources.StatefulSet(p.cluster, role(observer), p.revision,
+		resources.Set{Replicas: replicas, Partition: part, Sizes: resources.ClaimSizes(live)}))
+}
+
+// apply applies an object, unless it exists and is somebody else's.
+func (p *pass) apply(ctx context.Context, ac runtime.ApplyConfiguration) error {
+	m, intent, err := identity(ac)
+	if err != nil {
+		return err
+	}
+	kind, name := m.Kind, m.Name
+	key := fmt.Sprintf("%s/%s/%s", kind, p.key.Namespace, name)
+	if found, err := p.Scheme().New(m.GroupVersionKind()); err == nil {
+		o := found.(client.Object)
+		err = p.Get(ctx, client.ObjectKey{Namespace: p.key.Namespace, Name: name}, o)
+		switch {
+		case apierrors.IsNotFound(err):
+		case err != nil:
+			return fmt.Errorf("reading %s %s: %w", kind, name, err)
+		case !p.ours(o):
+			p.trouble = nameTaken(kind, name)
+			return nil
+		case p.applied.is(key, intent, o.GetResourceVersion()):
+			return nil
+		}
+	}
+	if err := p.Apply(ctx, ac, client.FieldOwner(v1alpha1.FieldOwner), client.ForceOwnership); err != nil {
+		if meta.IsNoMatchError(err) {
+			return nil // a kind that is not installed here: a PodMonitor
+		}
+		return fmt.Errorf("applying %s %s: %w", kind, name, err)
+	}
+	if after, _, err := identity(ac); err == nil {
+		p.applied.note(key, intent, after.ResourceVersion)
+	}
+	return nil
+}
+
+// identity says what an apply configuration is about, and what it wants.
+func identity(ac runtime.ApplyConfiguration) (m metav1.PartialObjectMetadata, intent [sha256.Size]byte, err error) {
+	b, err := json.Marshal(ac)
+	if err != nil {
+		return m, intent, err
+	}
+	return m, sha256.Sum256(b), json.Unmarshal(b, &m)
+}
+
+// intents are what was applied last, so that an object that nobody has touched
+// since is not applied again. It spares the API server, and is not needed.
+type intents struct {
+	mu   sync.Mutex
+	have map[string]intent
+}
+
+type intent struct {
+	sum     [sha256.Size]byte
+	version string
+}
+
+func (i *intents) is(key string, sum [sha256.Size]byte, version string) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return version != "" && i.have[key] == intent{sum, version}
+}
+
+func (i *intents) note(key string, sum [sha256.Size]byte, version string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.have == nil {
+		i.have = map[string]intent{}
+	}
+	i.have[key] = intent{sum, version}
+}
+
+// remove deletes an object if it is there and ours.
+func (p *pass) remove(ctx context.Context, o client.Object) error {
+	err := p.Get(ctx, client.ObjectKeyFromObject(o), o)
+	if apierrors.IsNotFound(err) || meta.IsNoMatchError(err) {
+		return nil
+	}
+	if err != nil || !p.ours(o) || !o.GetDeletionTimestamp().IsZero() {
+		return err
+	}
+	uid := o.GetUID()
+	return client.IgnoreNotFound(p.Delete(ctx, o, client.Preconditions{UID: &uid}))
+}
+
+// forgetRevisions deletes revisions that nothing is made from any more. It is done
+// at rest only: a pod that is away for the moment comes back on the revision that
+// it had.
+func (p *pass) forgetRevisions(ctx context.Context) error {
+	used := map[string]bool{p.revision.Hash: true}
+	for _, observer := range []bool{false, true} {
+		if live := p.live(observer); live != nil {
+			used[live.Annotations[v1alpha1.AnnotationHash]] = true
+		}
+	}
+	for i := range p.seen.pods {
+		used[p.seen.pods[i].Annotations[v1alpha1.AnnotationHash]] = true
+	}
+	var kept corev1.ConfigMapList
+	if err := p.List(ctx, &kept, client.InNamespace(p.key.Namespace), client.MatchingLabels{v1alpha1.LabelCluster: p.key.Name}); err != nil {
+		return fmt.Errorf("listing revisions: %w", err)
+	}
+	for i := range kept.Items {
+		m := &kept.Items[i]
+		hash := m.Annotations[v1alpha1.AnnotationHash]
+		if hash == "" || used[hash] || m.Name != resources.RevisionName(p.cluster, hash) {
+			continue
+		}
+		if err := p.remove(ctx, m); err != nil {
+			return fmt.Errorf("deleting revision %s: %w", m.Name, err)
+		}
+	}
+	if p.cluster.Spec.Monitoring.PodMonitor == nil {
+		u := &unstructured.Unstructured{}
+		u.SetGroupVersionKind(resources.PodMonitorKind)
+		err := p.Reader.Get(ctx, client.ObjectKeyFromObject(p.cluster), u)
+		if err == nil && p.ours(u) {
+			return client.IgnoreNotFound(p.Delete(ctx, u))
+		}
+	}
+	return nil
+}
+
+// ours tells whether an object belongs to this very cluster.
+func (p *pass) ours(o metav1.Object) bool { return metav1.IsControlledBy(o, p.cluster) }

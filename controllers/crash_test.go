@@ -1,0 +1,48 @@
+package controllers
+
+import (
+	"fmt"
+	"os"
+	"testing"
+)
+
+// The operator dies after each change that it makes, in each story, and another takes
+// over that knows nothing. What comes of it is the same healthy ensemble.
+func TestKilledAfterEveryChange(t *testing.T) {
+	everyChange(t, func(g *rig, k int) { g.killAt = k })
+}
+
+// Each change fails once, before it is carried out.
+func TestEveryChangeFailsOnce(t *testing.T) {
+	everyChange(t, func(g *rig, k int) { g.failAt = k })
+}
+
+// The operator dies after each change, and so do all that take over from it, each
+// after one more change.
+func TestKilledAgainAndAgain(t *testing.T) {
+	for name := range scenarios {
+		t.Run(name, func(t *testing.T) {
+			run(t, name, func(g *rig) { g.killAlways = true })
+		})
+	}
+}
+
+func everyChange(t *testing.T, arm func(g *rig, k int)) {
+	for name := range scenarios {
+		t.Run(name, func(t *testing.T) {
+			n := run(t, name, nil).changes
+			if n < 5 {
+				t.Fatalf("only %d changes", n)
+			}
+			step := 5
+			if os.Getenv("EVERY_CHANGE") != "" { // three minutes
+				step = 1
+			}
+			for k := 1 + n%step; k <= n; k += step {
+				if !t.Run(fmt.Sprint(k), func(t *testing.T) { run(t, name, func(g *rig) { arm(g, k) }) }) {
+					return
+				}
+			}
+		})
+	}
+}

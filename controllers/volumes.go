@@ -1,0 +1,89 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/conclave-dev/conclave/api/v1alpha1"
+	"github.com/conclave-dev/conclave/internal/membership"
+	"github.com/conclave-dev/conclave/internal/resources"
+)
+
+// keepVolumes lets volumes grow to what the spec says, lets them go with the
+// cluster or not, and deletes those of members that were taken out, if the spec
+// wants that. A StatefulSet can do none of it: its claim templates are fixed, and
+// it would delete the volumes of an ensemble that is only parked.
+func (p *pass) keepVolumes(ctx context.Context) error {
+	for i := range p.seen.claims {
+		c := &p.seen.claims[i]
+		if !c.DeletionTimestamp.IsZero() {
+			continue
+		}
+		volume, seat, ok := p.claimOf(c)
+		if !ok {
+			continue
+		}
+		if p.abandoned(seat) {
+			uid := c.UID
+			if err := client.IgnoreNotFound(p.Delete(ctx, c, client.Preconditions{UID: &uid})); err != nil {
+				return fmt.Errorf("deleting volume claim %s: %w", c.Name, err)
+			}
+			p.tell(ctx, "VolumeDeleted", "DeleteVolume", fmt.Sprintf("volume claim %s of a member that was taken out was deleted (storage.retention.whenScaled)", c.Name))
+			continue
+		}
+		if err := p.keepVolume(ctx, c, volume, seat); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// claimOf returns which volume of which member a claim is.
+func (p *pass) claimOf(c *corev1.PersistentVolumeClaim) (resources.Volume, membership.Seat, bool) {
+	seat, ok := p.claimSeat(c)
+	if ok {
+		for _, v := range resources.Volumes(p.cluster) {
+			if c.Name == resources.ClaimName(p.cluster, v, role(seat.Observer), seat.Ordinal) {
+				return v, seat, true
+			}
+		}
+	}
+	return "", seat, false
+}
+
+// abandoned tells whether a volume is nobody's any more and not to be kept.
+func (p *pass) abandoned(s membership.Seat) bool {
+	return p.cluster.Spec.Storage.Retention.WhenScaled == v1alpha1.RetentionDelete &&
+		p.founded() && p.status.Parked == nil && p.plan.Act == membership.Rest && p.plan.Reason == membership.AtTarget &&
+		s.Ordinal >= p.size(s.Observer) && s.Ordinal >= p.set(p.live(s.Observer), s.Observer).Replicas && !p.hasPod(p.podName(s))
+}
+
+// keepVolume brings one claim to what it is to be, if it is not so already.
+func (p *pass) keepVolume(ctx context.Context, c *corev1.PersistentVolumeClaim, v resources.Volume, seat membership.Seat) error {
+	larger := c.Status.Phase == corev1.ClaimBound && resources.Larger(p.cluster, v, c)
+	goes := false
+	for _, ref := range c.OwnerReferences {
+		goes = goes || ref.UID == p.cluster.UID
+	}
+	if !larger && goes == (p.cluster.Spec.Storage.Retention.WhenDeleted == v1alpha1.RetentionDelete) {
+		return nil
+	}
+	err := p.Apply(ctx, resources.Claim(p.cluster, v, role(seat.Observer), seat.Ordinal, c), client.FieldOwner(v1alpha1.FieldOwner), client.ForceOwnership)
+	switch {
+	case larger && (apierrors.IsForbidden(err) || apierrors.IsInvalid(err)):
+		p.trouble = &trouble{v1alpha1.ConditionProgressing, v1alpha1.ReasonVolumeNotResizable,
+			fmt.Sprintf("volume claim %s can't be made larger: %v. It takes a storage class with allowVolumeExpansion", c.Name, err)}
+		return nil
+	case err != nil && apierrors.ReasonForError(err) != metav1.StatusReasonNotFound:
+		return fmt.Errorf("applying volume claim %s: %w", c.Name, err)
+	}
+	if larger {
+		p.tell(ctx, "VolumeGrowing", "GrowVolume", fmt.Sprintf("volume claim %s grows to what the spec says", c.Name))
+	}
+	return nil
+}
