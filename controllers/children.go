@@ -202,7 +202,11 @@ func (p *pass) apply(ctx context.Context, ac runtime.ApplyConfiguration) error {
 	key := fmt.Sprintf("%s/%s/%s", kind, p.key.Namespace, name)
 	if found, err := p.Scheme().New(m.GroupVersionKind()); err == nil {
 		o := found.(client.Object)
-		err = p.Get(ctx, client.ObjectKey{Namespace: p.key.Namespace, Name: name}, o)
+		at := client.ObjectKey{Namespace: p.key.Namespace, Name: name}
+		err = p.Get(ctx, at, o)
+		if apierrors.IsNotFound(err) {
+			err = p.Reader.Get(ctx, at, o) // the cache has only what is labelled as a cluster's
+		}
 		switch {
 		case apierrors.IsNotFound(err):
 		case err != nil:

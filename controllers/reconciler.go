@@ -147,7 +147,7 @@ func (p *pass) steps(ctx context.Context) error {
 	if !p.cluster.DeletionTimestamp.IsZero() {
 		return nil // what it owns goes with it; there is nothing to be done first
 	}
-	if err := p.latchImage(ctx); err != nil {
+	if err := p.latchImage(ctx); err != nil || p.trouble != nil {
 		return err
 	}
 	if p.cluster.Spec.Paused {
@@ -182,7 +182,14 @@ func (p *pass) steps(ctx context.Context) error {
 // latchImage keeps the image that a cluster begins with, if its spec names none:
 // another version of the operator restarts no server.
 func (p *pass) latchImage(ctx context.Context) error {
-	if p.cluster.Spec.Image != "" || p.cluster.Spec.Version != "" || p.status.Image != "" || p.cluster.Spec.Paused {
+	if p.cluster.Spec.Image != "" || p.status.Image != "" && p.cluster.Spec.Version == "" || p.cluster.Spec.Paused {
+		return nil
+	}
+	if p.Image == "" {
+		p.trouble = rejected(errors.New("set spec.image: the operator does not know its own image (--image), which would be taken"))
+		return nil
+	}
+	if p.cluster.Spec.Version != "" {
 		return nil
 	}
 	p.status.Image = p.Image
