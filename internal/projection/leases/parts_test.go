@@ -1,0 +1,170 @@
+package leases
+
+import (
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestSequence(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		want int32
+		ok   bool
+	}{
+		{"_c_0c5b1de7-67f5-4ee8-a7ac-1a2b3c4d5e6f-latch-0000000001", 1, true},
+		{"_c_0c5b1de7-67f5-4ee8-a7ac-1a2b3c4d5e6f-lock-0000000012", 12, true},
+		{"f0a1b2c3d4e5f60718293a4b5c6d7e8f__lock__0000000003", 3, true},
+		{"n_0000000000", 0, true},
+		{"x-72057594037927936-0000000007", 7, true},
+		{"0000000009", 9, true},
+		{"lock-2147483647", 2147483647, true},
+		// Behind the overflow.
+		{"latch--2147483648", -2147483648, true},
+		{"latch--000000001", -1, true},
+		{"latch--123456789", -123456789, true},
+		{"a__lock__-2147483647", -2147483647, true},
+		{"latch--1000000000", -1000000000, true},
+		{"lock-000000001", -1, true},
+		// A - that belongs to the name.
+		{"lock-1000000000", 1000000000, true},
+		{"lock-0999999999", 999999999, true},
+		// No sequence.
+		{"leader", 0, false},
+		{"lock00000001", 0, false},
+		{"n_2147483648", 0, false},
+		{"lock-2147483649", 0, false},
+		{"lock-00000000x1", 0, false},
+		{"-000000000", 0, false},
+		{"", 0, false},
+	} {
+		if got, ok := Sequence(c.name); got != c.want || ok != c.ok {
+			t.Errorf("%q: %d %v, want %d %v", c.name, got, ok, c.want, c.ok)
+		}
+	}
+}
+
+func TestDataIdentity(t *testing.T) {
+	for _, c := range []struct{ data, field, want string }{
+		{"host-1:8080", "", "host-1:8080"},
+		{" host-1\n", "", "host-1"},
+		{"host\x00\x00", "", "host"},
+		{"zoë", "", "zoë"},
+		{"", "", ""},
+		{"a\nb", "", ""},
+		{"\xff\xfe", "", ""},
+		{strings.Repeat("x", 257), "", ""},
+		{`{"id":"a"}`, "id", "a"},
+		{`{"id":17}`, "id", "17"},
+		{`{"id":12345678901234567890}`, "id", "12345678901234567890"},
+		{`{"payload":{"id":"a"}}`, "payload.id", "a"},
+		{`{"payload":"x"}`, "payload.id", ""},
+		{`{"id":null}`, "id", ""},
+		{`{"id":["a"]}`, "id", ""},
+		{`["a"]`, "id", ""},
+		{`{"id":`, "id", ""},
+		{"plain", "id", ""},
+	} {
+		if got := dataIdentity([]byte(c.data), len(c.data), c.field); got != c.want {
+			t.Errorf("%q, field %q: %q, want %q", c.data, c.field, got, c.want)
+		}
+	}
+	if got := dataIdentity([]byte("the beginn"), 11, ""); got != "" {
+		t.Errorf("data that was cut off names %q", got)
+	}
+}
+
+func TestRefusedRules(t *testing.T) {
+	good := Rule{Name: "r", Kind: Node, Path: "/a/*"}
+	for want, change := range map[string]func(r *Rule){
+		`rules[0] (R): name: "R" is no label`:                        func(r *Rule) { r.Name = "R" },
+		`kind: "Lock" is neither Node nor Election`:                  func(r *Rule) { r.Kind = "Lock" },
+		`children: is for rules of kind Election`:                    func(r *Rule) { r.Children = "x*" },
+		`holder.from: "Host" is none of`:                             func(r *Rule) { r.Holder = "Host" },
+		`holder.jsonField: is a field of the node's data`:            func(r *Rule) { r.JSONField = "id" },
+		`holder.jsonField: "a..b": give names`:                       func(r *Rule) { r.Holder, r.JSONField = FromData, "a..b" },
+		`path: "a" does not begin at the root`:                       func(r *Rule) { r.Path = "a" },
+		`leaseName: "x" is the same for every path`:                  func(r *Rule) { r.LeaseName = "x" },
+		`labels: conclave.dev/x is the operator's`:                   func(r *Rule) { r.Labels = map[string]string{"conclave.dev/x": ""} },
+		`annotations: conclave.dev/path is the operator's: use anot`: func(r *Rule) { r.Annotations = map[string]string{"conclave.dev/path": ""} },
+	} {
+		r := good
+		change(&r)
+		if _, err := Compile([]Rule{r}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v; want %s", err, want)
+		}
+	}
+	_, err := Compile([]Rule{good, {Name: "r", Kind: Election, Path: "/b", Children: "a/b"}})
+	if err == nil || !strings.Contains(err.Error(), "rules[1] (r): name: an earlier rule has it") || !strings.Contains(err.Error(), "rules[1] (r): children:") {
+		t.Errorf("%v; want both faults of the second rule", err)
+	}
+	if _, err := Compile([]Rule{good}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDataPatterns(t *testing.T) {
+	rs, err := Compile([]Rule{
+		{Name: "a", Kind: Node, Path: "/a/{x}", Holder: FromData},
+		{Name: "b", Kind: Node, Path: "/b/*"},
+		{Name: "c", Kind: Election, Path: "/c/{x}", Holder: FromData, JSONField: "id"},
+		{Name: "d", Kind: Election, Path: "/d", Holder: FromData, Children: "*-latch-*"},
+		{Name: "e", Kind: Node, Path: "/a/*", Holder: FromData},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := rs.DataPatterns(), []string{"/a/*", "/c/*/*", "/d/*-latch-*"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// Whoever asks and when: a window of a second sees no more than rate and burst.
+func TestBudgetWindows(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	b := NewBudget(DefaultLimits)
+	now := time.Unix(1e9, 0)
+	var all, renewals []time.Time
+	for range 20000 {
+		now = now.Add(time.Duration(r.ExpFloat64() * float64(3*time.Millisecond)))
+		own := &b.renewals
+		if r.IntN(2) == 0 {
+			own = nil
+		}
+		ok, next := b.take(own, now)
+		if !ok {
+			if !next.After(now) {
+				t.Fatalf("refused until %v, and it is %v", next, now)
+			}
+			if ok, _ := (&Budget{limits: b.limits, writes: b.writes, renewals: b.renewals}).take(nil, now); ok && own == nil {
+				t.Fatal("refused though there is one")
+			}
+			continue
+		}
+		all = append(all, now)
+		if own != nil {
+			renewals = append(renewals, now)
+		}
+	}
+	l := DefaultLimits
+	if got, most := busiest(all), int(l.Writes+l.WritesBurst); got > most || got < most/2 {
+		t.Errorf("%d writes in a second, at most %d", got, most)
+	}
+	if got, most := busiest(renewals), int(l.Renewals+l.RenewalsBurst); got > most || got < most/2 {
+		t.Errorf("%d renewals in a second, at most %d", got, most)
+	}
+}
+
+// busiest is the most of times that are within one second.
+func busiest(times []time.Time) int {
+	most, from := 0, 0
+	for i, at := range times {
+		for at.Sub(times[from]) >= time.Second {
+			from++
+		}
+		most = max(most, i-from+1)
+	}
+	return most
+}
