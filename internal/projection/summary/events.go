@@ -1,0 +1,153 @@
+package summary
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/conclave-dev/conclave/internal/projection/mirror"
+)
+
+// Reasons of Events.
+const (
+	// ReasonSessionExpired is about one session.
+	ReasonSessionExpired = "SessionExpired"
+	// ReasonSessionsExpired is about many, at once.
+	ReasonSessionsExpired = "SessionsExpired"
+)
+
+const (
+	// maxNote is the longest text of an Event, in bytes: the API server takes 1 KiB.
+	maxNote = 1000
+	// single Events of sessions come at this rate at most, and so many at once.
+	singleEvery = 2 * time.Second
+	singleBurst = 5
+	// storm is how often many expiries are told as one.
+	storm = 10 * time.Second
+	// samples of sessions and of paths stand for the others.
+	samples = 10
+)
+
+// Event is one to raise. It is about the pod, or about the cluster if that is zero.
+type Event struct {
+	Pod          Pod
+	Reason, Note string
+}
+
+// Notices makes Events of sessions that have expired.
+type Notices struct {
+	tokens  float64
+	at      time.Time
+	pending []Event
+	// many are those that have no Event of their own, since first.
+	many struct {
+		sessions, ephemerals int
+		ids, paths           []string
+		first                time.Time
+	}
+}
+
+// Expired takes in a session's end by expiry, and its client's pod, if there is one.
+func (n *Notices) Expired(e mirror.End, pod Pod, now time.Time) {
+	if n.at.IsZero() {
+		n.tokens = singleBurst
+	} else if now.After(n.at) {
+		n.tokens = min(singleBurst, n.tokens+float64(now.Sub(n.at))/float64(singleEvery))
+	}
+	n.at = now
+	if n.tokens >= 1 && n.many.sessions == 0 {
+		n.tokens--
+		note := describe(e, pod)
+		n.pending = append(n.pending, Event{Reason: ReasonSessionExpired, Note: note})
+		if pod != (Pod{}) {
+			n.pending = append(n.pending, Event{Pod: pod, Reason: ReasonSessionExpired, Note: note})
+		}
+		return
+	}
+	m := &n.many
+	if m.sessions == 0 {
+		m.first = now
+	}
+	m.sessions++
+	m.ephemerals += held(e)
+	if len(m.ids) < samples {
+		m.ids = append(m.ids, who(e, pod))
+	}
+	if room := samples - len(m.paths); room > 0 {
+		m.paths = append(m.paths, e.Paths[:min(room, len(e.Paths))]...)
+	}
+}
+
+// Take returns the Events that are due, and when to ask again, zero if there is
+// nothing to wait for.
+func (n *Notices) Take(now time.Time) (events []Event, again time.Time) {
+	events, n.pending = n.pending, nil
+	if n.many.sessions == 0 {
+		return events, time.Time{}
+	}
+	at := n.many.first.Add(storm)
+	if now.Before(at) {
+		return events, at
+	}
+	m := n.many
+	n.many.sessions, n.many.ephemerals, n.many.ids, n.many.paths = 0, 0, nil, nil
+	note := fmt.Sprintf("%d more sessions expired within %v: ", m.sessions, now.Sub(m.first).Round(time.Second))
+	note += list(m.ids, m.sessions, maxNote/2-len(note))
+	if m.ephemerals == 0 {
+		note += "; they had no ephemeral nodes"
+	} else {
+		note += fmt.Sprintf("; %d ephemeral nodes went with them: ", m.ephemerals)
+		note += list(m.paths, m.ephemerals, maxNote-len(note))
+	}
+	return append(events, Event{Reason: ReasonSessionsExpired, Note: note}), time.Time{}
+}
+
+// held is how many nodes went with a session.
+func held(e mirror.End) int { return max(e.Session.Ephemerals, len(e.Paths)) }
+
+func who(e mirror.End, pod Pod) string {
+	text := fmt.Sprintf("0x%x", e.Session.ID)
+	switch {
+	case pod != (Pod{}):
+		text += " of pod " + pod.Namespace + "/" + pod.Name
+	case e.Session.Client.IsValid():
+		text += " of " + e.Session.Client.String()
+	}
+	return text
+}
+
+func describe(e mirror.End, pod Pod) string {
+	note := fmt.Sprintf("Session %s expired: nothing was heard of its client for %v", who(e, pod), e.Session.Timeout)
+	n := held(e)
+	if n == 0 {
+		return note + "; it had no ephemeral nodes"
+	}
+	note += "; with it went "
+	return note + list(e.Paths, n, maxNote-len(note))
+}
+
+// list names as many as fit into the room, in bytes, and says how many there are
+// besides.
+func list(some []string, all, room int) string {
+	const more = len(", and 1000000 more")
+	var b strings.Builder
+	shown := 0
+	for _, s := range some {
+		if b.Len()+len(s)+2+more > room {
+			break
+		}
+		if shown > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(s)
+		shown++
+	}
+	switch {
+	case shown == all:
+	case shown == 0:
+		fmt.Fprintf(&b, "%d", all)
+	default:
+		fmt.Fprintf(&b, ", and %d more", all-shown)
+	}
+	return b.String()
+}
