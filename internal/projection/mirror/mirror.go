@@ -41,8 +41,10 @@ var ErrOrder = errors.New("the stream is out of order")
 type Mirror struct {
 	sessions   *sessions
 	ephemerals map[string]Ephemeral
-	// coming is the snapshot that is being collected, nil if none is.
-	coming *collected
+	// coming is the snapshot that is being collected, nil if none is; partial are
+	// changes of which there is more to come.
+	coming  *collected
+	partial []Change
 
 	zxid     int64
 	position Position
@@ -82,16 +84,24 @@ func (m *Mirror) Apply(u *Update, now time.Time) (Delta, error) {
 		d, err = m.snapshot(u, now)
 	case m.coming != nil || !m.whole:
 		err = fmt.Errorf("%w: a snapshot was to come first", ErrOrder)
-	case u.Zxid < m.zxid:
+	case u.Zxid < m.zxid && !u.Partial:
 		err = fmt.Errorf("%w: zxid 0x%x after 0x%x", ErrOrder, u.Zxid, m.zxid)
 	case u.Heartbeat != nil:
 		m.beat, m.beatAt, m.quorum, m.recent = *u.Heartbeat, now, u.Heartbeat.Quorum, m.recent[:0]
 		if m.quorum {
 			m.lost = false
 		}
-		m.resumed(u)
+		if !u.Partial {
+			m.resumed(u)
+		}
+	case u.Partial:
+		m.partial = append(m.partial, u.Changes...)
 	default:
-		d = m.changes(u.Changes, u.Zxid, now)
+		list := u.Changes
+		if len(m.partial) > 0 {
+			list, m.partial = append(m.partial, list...), nil
+		}
+		d = m.changes(list, u.Zxid, now)
 		m.resumed(u)
 	}
 	if err != nil {
@@ -112,7 +122,7 @@ func (m *Mirror) snapshot(u *Update, now time.Time) (Delta, error) {
 	case s.First:
 		// What is known goes on being shown, as stale, until all has come.
 		m.coming = &collected{sessions: newSessions(), ephemerals: make(map[string]Ephemeral)}
-		m.streaming, m.quorum = false, false
+		m.streaming, m.quorum, m.partial = false, false, nil
 	case m.coming == nil:
 		return Delta{}, fmt.Errorf("%w: a part of a snapshot whose beginning is missing", ErrOrder)
 	}
@@ -254,7 +264,7 @@ func (m *Mirror) touch(id uint64) {
 
 // Broken tells that the stream has ended.
 func (m *Mirror) Broken() {
-	m.streaming, m.coming = false, nil
+	m.streaming, m.coming, m.partial = false, nil, nil
 }
 
 // NoQuorum tells that there is no quorum by the members' own word, while there is

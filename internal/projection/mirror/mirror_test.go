@@ -153,6 +153,15 @@ func TestRandomHistories(t *testing.T) {
 					}
 				}
 			} else {
+				// In several messages: what was before goes on being shown until the last.
+				for len(w.told) > 0 && w.rand.IntN(2) == 0 {
+					n := 1 + w.rand.IntN(len(w.told))
+					before := m.Zxid()
+					apply(&Update{Partial: true, Changes: w.told[:n]})
+					if w.told = w.told[n:]; m.Zxid() != before {
+						t.Fatalf("seed %d: a part was taken for the whole", seed)
+					}
+				}
 				apply(&Update{Zxid: w.zxid, Position: Position{7, uint64(round)}, Changes: w.told})
 				w.told = nil
 			}
@@ -246,6 +255,7 @@ func TestOrder(t *testing.T) {
 		"changes within a snapshot":  {[]*Update{first(1, false), {Zxid: 1}}, ErrOrder},
 		"zxid falls":                 {[]*Update{first(5, true), {Zxid: 4}}, ErrOrder},
 		"an older snapshot":          {[]*Update{first(5, true), first(4, true)}, ErrBehind},
+		"a break within changes":     {[]*Update{first(1, true), {Partial: true, Changes: []Change{{Ephemeral: &Ephemeral{Path: "/a"}}}}, first(1, true), {Zxid: 1}}, nil},
 		"a snapshot begins again":    {[]*Update{first(1, false), first(1, true)}, nil},
 		"a snapshot and then change": {[]*Update{first(1, true), {Zxid: 2}}, nil},
 	} {

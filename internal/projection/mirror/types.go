@@ -93,10 +93,13 @@ type Position struct{ Reign, Sequence uint64 }
 // Update is one message of the stream. One of Snapshot, Changes and Heartbeat is
 // set.
 type Update struct {
-	// Position is zero within a snapshot, where nothing can be taken up again.
+	// Position and Zxid say what has been told by now. They mean nothing if the
+	// message is Partial.
 	Position Position
-	// Zxid is the transaction up to which everything has been told.
-	Zxid      int64
+	Zxid     int64
+	// Partial: changes go on in a later message, or a heartbeat comes between two
+	// such; what belongs together is not complete.
+	Partial   bool
 	Snapshot  *Snapshot
 	Changes   []Change
 	Heartbeat *Heartbeat

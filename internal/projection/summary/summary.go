@@ -42,15 +42,18 @@ type Summary struct {
 	// State is what the rest is worth, as of Observed.
 	State    mirror.State
 	Observed time.Time
-	Zxid     int64
-	Totals   mirror.Totals
+	// Settled is false for a moment after a change of leader, in which sessions with
+	// a connection may be shown without one.
+	Settled bool
+	Zxid    int64
+	Totals  mirror.Totals
 	// AtRisk has the nearest to expiry first.
 	AtRisk []Session
 }
 
 // Take sums up a mirror.
 func Take(m *mirror.Mirror, names Names, now time.Time) Summary {
-	s := Summary{State: m.State(now), Observed: m.ConfirmedAt(), Zxid: m.Zxid(), Totals: m.Totals()}
+	s := Summary{State: m.State(now), Settled: m.Settled(), Observed: m.ConfirmedAt(), Zxid: m.Zxid(), Totals: m.Totals()}
 	for _, x := range m.AtRisk(MaxAtRisk, now) {
 		r := Session{ID: x.ID, State: x.State, Silence: x.Silence, Timeout: x.Timeout, Ephemerals: x.Ephemerals, Member: names.Member(x.Member)}
 		if x.Client.IsValid() {
@@ -66,6 +69,8 @@ const (
 	// shortest is the least time between two writes of status, promptly the most
 	// until a change of state is in it.
 	shortest = time.Second
+	// unsettled is the most that status waits for a new leader's knowledge.
+	unsettled = 3 * time.Second
 	// calmly is how often what merely drifts is written: silences, watches, who of
 	// the healthy is silent.
 	calmly = 10 * time.Second
@@ -87,6 +92,9 @@ func (g *Gate) Due(s Summary, now time.Time) (due bool, again time.Time) {
 	switch {
 	case !g.begun:
 		return true, now
+	case s.State == mirror.Fresh && !s.Settled:
+		// In a moment it is known better.
+		wait = unsettled
 	case !sameStates(g.last, s):
 		wait = shortest
 	case !same(g.last, s):

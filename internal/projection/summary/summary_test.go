@@ -77,7 +77,7 @@ func TestGate(t *testing.T) {
 			}
 			apply(t, m, &mirror.Update{Changes: changes}, now)
 			if now.Sub(t0)%time.Second == 0 {
-				beat := mirror.Heartbeat{Quorum: true, Totals: mirror.Totals{Watches: r.Int64N(100)}}
+				beat := mirror.Heartbeat{Quorum: true, Settled: true, Totals: mirror.Totals{Watches: r.Int64N(100)}}
 				for range 20 {
 					beat.AtRisk = append(beat.AtRisk, session(r.Uint64N(10000), mirror.Connected, "10.0.0.3:5"))
 				}
@@ -113,7 +113,7 @@ func TestGate(t *testing.T) {
 
 func TestGateOfAnIdleEnsemble(t *testing.T) {
 	var g Gate
-	s := Summary{State: mirror.Fresh}
+	s := Summary{State: mirror.Fresh, Settled: true}
 	writes := 0
 	for i := range 600 {
 		now := t0.Add(time.Duration(i) * time.Second)
@@ -125,6 +125,18 @@ func TestGateOfAnIdleEnsemble(t *testing.T) {
 	}
 	if writes != 10 {
 		t.Errorf("%d writes in ten minutes", writes)
+	}
+	// A new leader does not know yet who is connected to whom.
+	s.Settled, s.Totals.Connecting = false, 5
+	at := t0.Add(600 * time.Second)
+	g.Wrote(s, at)
+	s.Totals.Connecting = 3
+	if due, again := g.Due(s, at.Add(time.Second)); due || again.After(at.Add(unsettled)) {
+		t.Errorf("due %v, again %v", due, again)
+	}
+	s.Settled = true
+	if due, _ := g.Due(s, at.Add(time.Second)); !due {
+		t.Error("what a settled leader knows waits")
 	}
 	s.State = mirror.Frozen
 	if due, _ := g.Due(s, t0.Add(601*time.Second)); !due {
