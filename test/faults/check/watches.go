@@ -147,9 +147,15 @@ func (w *watcher) event(e history.Event) {
 	if e.Zxid > 0 && e.Zxid <= w.seen {
 		w.fail(e.At, "event %d of %s, zxid %#x, comes after an answer that shows %#x", e.Type, e.Path, e.Zxid, w.seen)
 	}
+	concerned := func(o *watch) bool {
+		return o.path == e.Path && !(e.Type == history.ChildrenChanged && !o.children || (e.Type == history.Created || e.Type == history.DataChanged) && o.children)
+	}
+	// An event of the past is raised by setWatches, for what it sets again: a
+	// watch that was left meanwhile, on the same connection, stays.
+	past := e.Zxid <= 0 && slices.ContainsFunc(w.watches, func(o *watch) bool { return concerned(o) && o.pending })
 	fired := false
 	w.watches = slices.DeleteFunc(w.watches, func(o *watch) bool {
-		if o.path != e.Path || e.Type == history.ChildrenChanged && !o.children || (e.Type == history.Created || e.Type == history.DataChanged) && o.children {
+		if !concerned(o) || past && !o.pending {
 			return false
 		}
 		fired = true
