@@ -29,6 +29,8 @@ type cluster struct {
 	members []*member
 	history *history.History
 	load    *load
+	// hunt is on if members die at points.
+	hunt *hunt
 }
 
 // smallDisk is the size of a disk that can be filled: the log's files take up to
@@ -49,7 +51,7 @@ func newCluster(t *testing.T, size int, smallDisks ...int) *cluster {
 	}
 	c := &cluster{t: t, dir: dir, net: newNetwork(t, size), history: history.New()}
 	for id := 1; id <= size; id++ {
-		c.members = append(c.members, &member{id: id, dir: filepath.Join(dir, fmt.Sprintf("m%d", id)), program: []string{bin}})
+		c.members = append(c.members, &member{id: id, dir: filepath.Join(dir, fmt.Sprintf("m%d", id)), program: []string{bin}, electionMs: 1000})
 	}
 	for _, id := range smallDisks {
 		place := c.member(id).dir
@@ -132,8 +134,10 @@ func (c *cluster) ready() {
 	c.must(c.awaitReady())
 }
 
-func (c *cluster) awaitReady() error {
-	for _, m := range c.members {
+func (c *cluster) awaitReady() error { return c.awaitReadyOf(c.members...) }
+
+func (c *cluster) awaitReadyOf(members ...*member) error {
+	for _, m := range members {
 		if !m.up() {
 			continue
 		}

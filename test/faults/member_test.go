@@ -24,7 +24,7 @@ import (
 
 // patience bounds every wait for something that has to come about, on a machine
 // that does many other things.
-const patience = 3 * time.Minute
+const patience = 10 * time.Minute
 
 // eventually waits until cond returns nil.
 func eventually(what string, cond func() error) error {
@@ -49,7 +49,7 @@ func eventually(what string, cond func() error) error {
 // often.
 var settings = []string{
 	"tickTime=1000", "initLimit=60", "syncLimit=20", "minSessionTimeout=2000", "maxSessionTimeout=120000",
-	"maxClientCnxns=0", "4lw.commands.whitelist=*", "admin.enableServer=false", "snapCount=400", "conclave.electionMs=1000", "conclave.heartbeatMs=100",
+	"maxClientCnxns=0", "4lw.commands.whitelist=*", "admin.enableServer=false", "snapCount=400", "conclave.heartbeatMs=50",
 }
 
 // member is one server. Its methods are safe for concurrent use.
@@ -59,6 +59,8 @@ type member struct {
 	program []string // what is started, without its arguments
 	args    []string
 	env     []string
+	// electionMs is the election timeout, in milliseconds.
+	electionMs int
 
 	mu     sync.Mutex
 	p      *proc.Process // nil while it is to be down
@@ -79,7 +81,7 @@ func (m *member) configure(servers []int, extra ...string) error {
 	if err := os.MkdirAll(m.dataDir(), 0o755); err != nil {
 		return err
 	}
-	lines := append([]string{"dataDir=" + m.dataDir()}, settings...)
+	lines := append([]string{"dataDir=" + m.dataDir(), fmt.Sprintf("conclave.electionMs=%d", m.electionMs)}, settings...)
 	lines = append(lines, extra...)
 	cfg := filepath.Join(m.dir, "zoo.cfg")
 	m.args = []string{"--config", cfg}

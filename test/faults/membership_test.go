@@ -17,7 +17,7 @@ import (
 // gives it again until it succeeds or is refused for good.
 func (c *cluster) order(what string, f func(ctx context.Context, api adminpb.AdminClient, st *adminpb.StatusResponse) error) {
 	c.t.Helper()
-	c.must(eventually(what, func() error {
+	c.eventually(what, func() error {
 		lead, st := c.leader()
 		if lead == nil {
 			return errors.New("nobody leads")
@@ -29,7 +29,7 @@ func (c *cluster) order(what string, f func(ctx context.Context, api adminpb.Adm
 		ctx, cancel := context.WithTimeout(context.Background(), orderTime)
 		defer cancel()
 		return f(ctx, api, st)
-	}))
+	})
 }
 
 // join takes an empty member in and gives it a vote.
@@ -38,7 +38,7 @@ func (c *cluster) join(m *member) {
 	c.must(m.configure(nil))
 	c.must(m.start())
 	var id uint64
-	c.must(eventually(fmt.Sprintf("member %d waits", m.id), func() error {
+	c.eventually(fmt.Sprintf("member %d waits", m.id), func() error {
 		st, err := m.status()
 		if err != nil {
 			return err
@@ -48,7 +48,7 @@ func (c *cluster) join(m *member) {
 		}
 		id = st.GetMemberId()
 		return nil
-	}))
+	})
 	c.order(fmt.Sprintf("add member %d", m.id), func(ctx context.Context, api adminpb.AdminClient, st *adminpb.StatusResponse) error {
 		_, err := api.AddLearner(ctx, &adminpb.AddLearnerRequest{
 			ConfigurationIndex: st.GetConfigurationIndex(), MemberId: id, Name: int32(m.id), PeerAddress: address(m.id) + ":2888", ClientAddress: m.addr(),
@@ -65,16 +65,19 @@ func (c *cluster) join(m *member) {
 // leave takes a member out for good.
 func (c *cluster) leave(m *member) {
 	c.t.Helper()
-	st, err := m.status()
-	c.must(err)
-	id := st.GetMemberId()
-	c.must(eventually("leadership is elsewhere", func() error {
+	var id uint64
+	c.eventually(fmt.Sprintf("member %d says who it is", m.id), func() error {
+		st, err := m.status()
+		id = st.GetMemberId()
+		return err
+	})
+	c.eventually("leadership is elsewhere", func() error {
 		lead, _ := c.leader()
 		if lead == m {
 			return errors.Join(errors.New("the one that is to leave leads"), c.transfer(nil))
 		}
 		return nil
-	}))
+	})
 	c.order(fmt.Sprintf("remove member %d", m.id), func(ctx context.Context, api adminpb.AdminClient, st *adminpb.StatusResponse) error {
 		_, err := api.Remove(ctx, &adminpb.RemoveRequest{ConfigurationIndex: st.GetConfigurationIndex(), MemberId: id})
 		return err
@@ -88,7 +91,7 @@ func (c *cluster) bootstrap() {
 	m := c.member(1)
 	c.must(m.configure(nil))
 	c.must(m.start())
-	c.must(eventually("member 1 is an ensemble", func() error {
+	c.eventually("member 1 is an ensemble", func() error {
 		st, err := m.status()
 		if err != nil || st.GetReady() {
 			return err
@@ -101,14 +104,14 @@ func (c *cluster) bootstrap() {
 		defer cancel()
 		_, err = api.Bootstrap(ctx, &adminpb.BootstrapRequest{ClusterId: "0123456789abcdef0123456789abcdef", MemberId: st.GetMemberId()})
 		return errors.Join(err, errors.New("it is not ready yet"))
-	}))
+	})
 }
 
 // refuses waits until a member says that it has been removed.
 func (c *cluster) refuses(m *member, want adminpb.Membership) *adminpb.StatusResponse {
 	c.t.Helper()
 	var out *adminpb.StatusResponse
-	c.must(eventually(fmt.Sprintf("member %d refuses to serve", m.id), func() error {
+	c.eventually(fmt.Sprintf("member %d refuses to serve", m.id), func() error {
 		st, err := m.status()
 		if err != nil {
 			return err
@@ -118,7 +121,7 @@ func (c *cluster) refuses(m *member, want adminpb.Membership) *adminpb.StatusRes
 			return fmt.Errorf("its membership is %v (%s), ready %v", st.GetMembership(), st.GetMembershipReason(), st.GetReady())
 		}
 		return nil
-	}))
+	})
 	return out
 }
 

@@ -44,7 +44,7 @@ type calamity struct {
 	harmless bool
 	// longest is how long it may last.
 	longest time.Duration
-	do       func(s *storm, m *member) (mend func() error, err error)
+	do      func(s *storm, m *member) (mend func() error, err error)
 }
 
 // brief things are over before most sessions are.
