@@ -229,9 +229,6 @@ func TestCrashWhileFollowingOrders(t *testing.T) {
 // there, once; there was one recovery.
 func TestCrashWhileRecovering(t *testing.T) {
 	c := newCluster(t, 2)
-	for _, m := range c.members {
-		m.electionMs = 300 // a majority is given up after ten of them
-	}
 	h := c.victims()
 	c.bootstrap()
 	c.join(c.member(2))

@@ -15,6 +15,7 @@ import (
 
 	"github.com/conclave-dev/conclave/internal/admin/adminpb"
 	"github.com/conclave-dev/conclave/test/conformance/proc"
+	"github.com/conclave-dev/conclave/test/faults/check"
 )
 
 // pass lets time go by while something is broken: how long it lasts is what is
@@ -38,7 +39,7 @@ func (c *cluster) endedSessions() (n int) {
 // and expires nobody: sessions go on when it does.
 func TestNobodyExpiresWhileTheEnsembleIsAway(t *testing.T) {
 	c := newCluster(t, 3).static()
-	session := 15 * time.Second
+	session := 12 * time.Second
 	c.newLoad(seed(t), session, session, session)
 	c.must(c.load.progress())
 	outage := session + 4*time.Second
@@ -75,7 +76,7 @@ func TestNobodyExpiresWhileTheEnsembleIsAway(t *testing.T) {
 // one that is stopped. The others go on meanwhile.
 func TestCutsOfTheLeader(t *testing.T) {
 	c := newCluster(t, 3).static()
-	c.newLoad(seed(t), 30*time.Second, 30*time.Second, 30*time.Second)
+	c.newLoad(seed(t), 18*time.Second, 18*time.Second, 18*time.Second)
 	c.must(c.load.progress())
 	s := &storm{c: c}
 	for _, kind := range []struct {
@@ -196,6 +197,40 @@ func TestOldVolume(t *testing.T) {
 		return err
 	}))
 	c.judge()
+}
+
+// An ensemble of one that is put back to what it was forgets acknowledged
+// writes, and the checkers find that in what its clients see.
+func TestForgottenWritesAreFound(t *testing.T) {
+	c := newCluster(t, 1).static()
+	c.newLoad(seed(t), anySession...)
+	c.must(c.load.progress())
+	m := c.member(1)
+	c.must(m.kill())
+	old := m.dir + ".old"
+	c.must(copyDir(m, old))
+	c.must(m.start())
+	c.ready()
+	c.must(c.load.progress())
+	c.must(m.kill())
+	c.must(replaceDir(m, old))
+	c.must(m.start())
+	c.ready()
+	// The clients that were there know better than to believe it.
+	auditor := c.load.connect("auditor", []string{m.addr()}, time.Minute)
+	c.must(auditor.everything(c.load))
+	c.load.end()
+	conns := c.history.Connections()
+	for name, vs := range map[string][]check.Violation{
+		"linearizable": check.Linearizable(conns, "/reg/"),
+		"appended":     check.Appended(conns, "/log", c.load.appended),
+	} {
+		if len(vs) == 0 {
+			t.Errorf("%s: nothing was found", name)
+			continue
+		}
+		t.Log(vs[0])
+	}
 }
 
 func voters(st *adminpb.StatusResponse) (names []int) {

@@ -218,6 +218,19 @@ func TestWatches(t *testing.T) {
 			a.do(set("/k", "3", -1), wrote(3, 2))
 			b.event(history.DataChanged, "/k", 3)
 		}},
+		{name: "once for one that was left before, once for a watch that is set again", tell: func(s *story) {
+			a, b := s.attach("a", 0, 1), s.attach("b", 0, 2)
+			a.do(create("/k", "1"), created("/k", 1))
+			b.do(watched(get("/k")), shown(1, "1", 1, 0))
+			a.do(set("/k", "2", -1), wrote(2, 1))
+			b = s.attach("b", 2, 2)
+			left, again := b.send(watched(get("/k"))), b.send(history.Request{Op: wire.OpSetWatches, Relative: 1, Watches: [3][]string{{"/k"}}})
+			b.answer(left, shown(2, "2", 2, 1))
+			a.do(set("/k", "3", -1), wrote(3, 2))
+			b.event(history.DataChanged, "/k", 3)
+			b.event(history.DataChanged, "/k", -1)
+			b.answer(again, at(3))
+		}},
 		{name: "missed on another connection", checker: "watches", text: "was set again", tell: func(s *story) {
 			a, b := s.attach("a", 0, 1), s.attach("b", 0, 2)
 			a.do(create("/k", "1"), created("/k", 1))

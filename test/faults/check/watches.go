@@ -106,7 +106,7 @@ func (w *watcher) answer(q *history.Request) {
 			return
 		}
 		for _, o := range w.watches {
-			if o.path == q.Path && o.children == children {
+			if o.path == q.Path && o.children == children && !o.pending {
 				return // a server has one for both
 			}
 		}
@@ -150,12 +150,16 @@ func (w *watcher) event(e history.Event) {
 	concerned := func(o *watch) bool {
 		return o.path == e.Path && !(e.Type == history.ChildrenChanged && !o.children || (e.Type == history.Created || e.Type == history.DataChanged) && o.children)
 	}
-	// An event of the past is raised by setWatches, for what it sets again: a
-	// watch that was left meanwhile, on the same connection, stays.
-	past := e.Zxid <= 0 && slices.ContainsFunc(w.watches, func(o *watch) bool { return concerned(o) && o.pending })
+	// An event of the past is raised by setWatches, for what it sets again; any
+	// other one by a watch that was left on this connection, if there is one. The
+	// other watch stays.
+	pending := e.Zxid <= 0
+	if !slices.ContainsFunc(w.watches, func(o *watch) bool { return concerned(o) && o.pending == pending }) {
+		pending = !pending
+	}
 	fired := false
 	w.watches = slices.DeleteFunc(w.watches, func(o *watch) bool {
-		if !concerned(o) || past && !o.pending {
+		if !concerned(o) || o.pending != pending {
 			return false
 		}
 		fired = true
