@@ -68,7 +68,7 @@ func victim(text string, args []string) error {
 	var cfg *zooconfig.Config
 	var err error
 	if *await {
-		cfg, _, err = zooconfig.LoadAwaiting(*config, *self, zooconfig.OSEnv())
+		cfg, _, err = zooconfig.LoadAwaiting(*config, *self, 0, zooconfig.OSEnv())
 	} else {
 		cfg, _, err = zooconfig.Load(*config, zooconfig.OSEnv())
 	}
