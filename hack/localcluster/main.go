@@ -57,6 +57,13 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	if command == "up" || command == "down" {
+		unlock, err := lock(filepath.Join(cache, "cluster.lock"))
+		if err != nil {
+			return err
+		}
+		defer unlock()
+	}
 	switch command {
 	case "assets", "build", "clean", "up":
 		root, err := findRoot()
@@ -121,6 +128,23 @@ func up(ctx context.Context, b *parts.Builder, state string, args []string) erro
 	}
 	fmt.Printf("export KUBECONFIG=%s PATH=%s:$PATH\n", c.Admin(), c.Bin)
 	return nil
+}
+
+// lock keeps a second start or end of the cluster waiting. The kernel drops the
+// lock with its process.
+func lock(path string) (unlock func(), err error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	return func() { f.Close() }, nil
 }
 
 // build prints the folder of what was built, alone on standard output: scripts read it.

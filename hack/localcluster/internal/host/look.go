@@ -122,7 +122,7 @@ func Load(ctx context.Context, c *layout.Cluster, progress io.Writer, archive st
 		if err != nil {
 			return fmt.Errorf("%s: %w: %s", n.Name(), err, out)
 		}
-		fmt.Fprintf(progress, "%s: %s", n.Name(), out)
+		fmt.Fprintf(progress, "%s: has the images of %s\n", n.Name(), archive)
 	}
 	return nil
 }

@@ -185,16 +185,19 @@ func (u *Up) phases(ctx context.Context, c *layout.Cluster) error {
 	})
 }
 
-// wait returns when ready does, or as soon as something has crashed.
+// wait returns when ready does. That something has crashed is its error even if
+// what is waited for is ready.
 func (u *Up) wait(ctx context.Context, c *layout.Cluster, what string, ready func() bool) error {
-	deadline := time.Now().Add(patience)
-	for !ready() {
+	for deadline := time.Now().Add(patience); ; {
 		machines, err := supervise.Read(c.Statuses())
 		if err != nil {
 			return err
 		}
 		if err := supervise.Crashed(machines); err != nil {
 			return err
+		}
+		if ready() {
+			break
 		}
 		if yardPID(c) == 0 {
 			log := c.Log(machine.ControlMachine, "yard")

@@ -143,16 +143,33 @@ func Load(state string) (*Cluster, error) {
 	return c, nil
 }
 
+// StateVariable names the environment variable that overrides DefaultState.
+const StateVariable = "CONCLAVE_CLUSTER_STATE"
+
 // DefaultState is the state's folder: one for a user, since a machine has room
-// for one cluster. CONCLAVE_CLUSTER_STATE names another.
+// for one cluster.
 func DefaultState(cache string) (string, error) {
-	if dir := os.Getenv("CONCLAVE_CLUSTER_STATE"); dir != "" {
-		return filepath.Abs(dir)
-	}
 	state := filepath.Join(cache, "state")
-	// A socket's path has to fit into 107 bytes.
-	if len(state) > 90 || strings.ContainsAny(state, " \n'\"") {
-		return "", fmt.Errorf("%s is too long or too odd for the cluster's state: set CONCLAVE_CLUSTER_STATE", state)
+	if dir := os.Getenv(StateVariable); dir != "" {
+		var err error
+		if state, err = filepath.Abs(dir); err != nil {
+			return "", err
+		}
 	}
-	return state, nil
+	return state, checkState(state)
+}
+
+// checkState refuses folders that cannot hold a cluster's state.
+func checkState(state string) error {
+	// A socket's path has to fit into 107 bytes.
+	if len(state) > 90 || strings.ContainsAny(state, " \n'\"\\:,") {
+		return fmt.Errorf("%s is too long or too odd for the cluster's state: set %s", state, StateVariable)
+	}
+	// Nodes see other things there than the machine does.
+	for _, dir := range []string{"/dev", "/etc", "/opt", "/proc", "/run", "/sys", "/var/lib", "/var/log"} {
+		if state == dir || strings.HasPrefix(state, dir+"/") {
+			return fmt.Errorf("the cluster's state cannot be in %s: set %s to another folder than %s", dir, StateVariable, state)
+		}
+	}
+	return nil
 }

@@ -2,6 +2,7 @@ package layout
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 )
 
@@ -39,5 +40,22 @@ func TestSaveAndLoad(t *testing.T) {
 	}
 	if got, err := Load(c.State); err != nil || *got != *c {
 		t.Fatalf("%+v, %v", got, err)
+	}
+}
+
+func TestStateFolder(t *testing.T) {
+	t.Setenv(StateVariable, "")
+	if got, err := DefaultState("/root/.cache/x"); err != nil || got != "/root/.cache/x/state" {
+		t.Errorf("%s, %v", got, err)
+	}
+	t.Setenv(StateVariable, "/tmp/elsewhere")
+	if got, err := DefaultState("/root/.cache/x"); err != nil || got != "/tmp/elsewhere" {
+		t.Errorf("%s, %v", got, err)
+	}
+	for _, bad := range []string{"/var/lib/x", "/etc", "/run/x", "/tmp/a b", "/tmp/" + strings.Repeat("long", 30)} {
+		t.Setenv(StateVariable, bad)
+		if got, err := DefaultState("/root/.cache/x"); err == nil {
+			t.Errorf("%s was taken", got)
+		}
 	}
 }

@@ -38,52 +38,70 @@ func DefaultCache() (string, error) {
 	return filepath.Join(dir, "conclave", "localcluster"), nil
 }
 
+// A job is a program to be compiled, and the file that it becomes.
+type job struct {
+	part    Part
+	program Program
+	out     string
+}
+
 // Build returns a folder with all programs of the parts by name, after building
 // those that are not in the cache. The folder's name is made from the parts'
 // keys: it changes when anything does that a program depends on.
 func (b *Builder) Build(ctx context.Context, list []Part) (string, error) {
+	jobs, set, err := b.plan(list)
+	if err != nil {
+		return "", err
+	}
+	// Whoever needs nothing built does not wait for one who does.
+	if exists(set) {
+		return set, nil
+	}
 	unlock, err := b.lock()
 	if err != nil {
 		return "", err
 	}
 	defer unlock()
-
-	total, done := 0, 0
-	for _, p := range list {
-		total += len(p.Programs)
+	for i, j := range jobs {
+		if exists(j.out) {
+			continue
+		}
+		if err := os.MkdirAll(filepath.Dir(j.out), 0o755); err != nil {
+			return "", fmt.Errorf("build cache: %w", err)
+		}
+		if err := b.compile(ctx, j, fmt.Sprintf("[%d/%d] %s", i+1, len(jobs), j.program.Name)); err != nil {
+			return "", err
+		}
 	}
+	return set, collect(set, jobs)
+}
+
+// plan names the file of each program, and the folder of them all.
+func (b *Builder) plan(list []Part) (jobs []job, set string, err error) {
 	all := sha256.New()
-	built := make(map[string]string)
 	for _, p := range list {
 		key, err := b.key(p)
 		if err != nil {
-			return "", err
-		}
-		dir := filepath.Join(b.Cache, "parts", p.Name+"-"+key)
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return "", fmt.Errorf("build cache: %w", err)
+			return nil, "", err
 		}
 		for _, prog := range p.Programs {
-			done++
-			out := filepath.Join(dir, prog.Name)
+			out := filepath.Join(b.Cache, "parts", p.Name+"-"+key, prog.Name)
 			fmt.Fprintf(all, "%s\n", out)
-			built[prog.Name] = out
-			if _, err := os.Stat(out); err == nil {
-				continue
-			}
-			if err := b.compile(ctx, p, prog, out, fmt.Sprintf("[%d/%d] %s", done, total, prog.Name)); err != nil {
-				return "", err
-			}
+			jobs = append(jobs, job{p, prog, out})
 		}
 	}
-	set := filepath.Join(b.Cache, "sets", hex.EncodeToString(all.Sum(nil))[:16])
-	return set, collect(set, built)
+	return jobs, filepath.Join(b.Cache, "sets", hex.EncodeToString(all.Sum(nil))[:16]), nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // collect makes the folder set of links to what was built. A set that exists is
 // complete: it is renamed into place.
-func collect(set string, built map[string]string) error {
-	if _, err := os.Stat(set); err == nil {
+func collect(set string, jobs []job) error {
+	if exists(set) {
 		return nil
 	}
 	if err := os.MkdirAll(filepath.Dir(set), 0o755); err != nil {
@@ -97,8 +115,8 @@ func collect(set string, built map[string]string) error {
 	if err := os.Chmod(tmp, 0o755); err != nil {
 		return err
 	}
-	for name, path := range built {
-		if err := os.Symlink(path, filepath.Join(tmp, name)); err != nil {
+	for _, j := range jobs {
+		if err := os.Symlink(j.out, filepath.Join(tmp, j.program.Name)); err != nil {
 			return err
 		}
 	}
@@ -156,7 +174,8 @@ func (b *Builder) key(p Part) (string, error) {
 	return hex.EncodeToString(h.Sum(nil))[:16], nil
 }
 
-func (b *Builder) compile(ctx context.Context, p Part, prog Program, out, label string) error {
+func (b *Builder) compile(ctx context.Context, j job, label string) error {
+	p, prog, out := j.part, j.program, j.out
 	start := time.Now()
 	fmt.Fprintf(b.Progress, "%s: compiling\n", label)
 	tmp := fmt.Sprintf("%s.%d.tmp", out, os.Getpid())
