@@ -24,6 +24,8 @@ lint: ## gofmt, go vet, staticcheck, generated files fresh
 	go vet -tags conformance ./test/conformance/...
 	go vet -tags diff ./test/diff/...
 	go vet -tags faults ./test/faults/...
+	go vet -tags cluster ./test/cluster/...
+	for module in hack/image hack/localcluster/build/{coredns,pause,provisioner}; do (cd $$module && GOFLAGS=-trimpath CGO_ENABLED=0 go vet ./...) || exit 1; done
 	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 
 .PHONY: generated
@@ -70,6 +72,48 @@ bench-go: ## the Go benchmarks of this checkout and of commit BASE by turns, com
 .PHONY: run
 run: build ## start an ensemble of three on this machine, with data under ./run
 	./hack/ensemble.sh
+
+.PHONY: image
+TAG ?= conclave:$(VERSION)
+image: ## dist/conclave-image.tar: the image for amd64 and arm64, without Docker (TAG=name:tag)
+	@VERSION='$(VERSION)' BUILT='$(BUILT)' ./hack/image/archive.sh dist/conclave-image.tar '$(TAG)'
+
+.PHONY: test-image
+test-image: ## two builds of the image are the same, and the Dockerfile builds with buildah (installs it, needs root)
+	cd hack/image && go vet ./... && go test -count=1 ./...
+	./hack/image/test.sh
+
+.PHONY: cluster-build
+cluster-build: ## compile Kubernetes into the user's cache folder (the first time 11 minutes or more)
+	@go run ./hack/localcluster build >/dev/null
+
+.PHONY: cluster-up
+NODES ?= 1
+cluster-up: ## a real Kubernetes of NODES nodes on this machine (Linux, needs root; docs/development.md)
+	@go run ./hack/localcluster up -nodes $(NODES)
+
+.PHONY: cluster-down
+cluster-down: ## end it and remove all that there is of it
+	@go run ./hack/localcluster down
+
+.PHONY: cluster-status
+cluster-status: ## what of it runs, and what has crashed
+	@go run ./hack/localcluster status
+
+.PHONY: cluster-load
+IMAGE ?= dist/conclave-image.tar
+cluster-load: ## give all nodes the images of an archive (IMAGE=archive.tar; make image's by default)
+	@go run ./hack/localcluster load '$(IMAGE)'
+
+.PHONY: test-cluster
+test-cluster: ## a three-node cluster, its workloads, its faults and its end (CLUSTER=current: kubectl's cluster; needs CLUSTER_IMAGE)
+	CLUSTER=$(CLUSTER) go test -tags cluster -count=1 -timeout 40m -v ./test/cluster
+
+.PHONY: nightly
+nightly: ## what takes too long for .ci/run: many simulated ensembles, and the whole of the comparison with ZooKeeper
+	$(MAKE) test-sim SEEDS=10000
+	$(MAKE) test-diff OPS=2000000
+	$(MAKE) test-conformance-zookeeper
 
 .PHONY: clean
 clean: ## remove what was built and the data under ./run

@@ -260,20 +260,28 @@ func (n *namespace) startWeb(replicas int) {
 func snapshot() (map[string][]string, error) {
 	s := make(map[string][]string)
 	for name, args := range map[string][]string{
-		"links":    {"ip", "-o", "link"},
-		"routes":   {"ip", "route"},
-		"loops":    {"losetup", "--list", "--noheadings", "--output", "BACK-FILE"},
-		"mounts":   {"findmnt", "--list", "--noheadings", "--output", "TARGET,SOURCE"},
-		"cgroups":  {"find", "/sys/fs/cgroup", "-maxdepth", "2", "-type", "d"},
-		"networks": {"lsns", "--type", "net", "--noheadings", "--output", "NS"},
-		"pids":     {"lsns", "--type", "pid", "--noheadings", "--output", "NS"},
-		"etc":      {"find", "/etc/cni", "/opt/cni", "/opt/containerd", "/var/lib/kubelet", "/var/lib/containerd", "/var/lib/cni", "/var/log/pods", "/run/containerd"},
+		"links":   {"ip", "-o", "link"},
+		"routes":  {"ip", "route"},
+		"loops":   {"losetup", "--list", "--noheadings", "--output", "BACK-FILE"},
+		"mounts":  {"findmnt", "--list", "--noheadings", "--output", "TARGET,SOURCE"},
+		"cgroups": {"find", "/sys/fs/cgroup", "-maxdepth", "2", "-type", "d"},
+		"etc":     {"find", "/etc/cni", "/opt/cni", "/opt/containerd", "/var/lib/kubelet", "/var/lib/containerd", "/var/lib/cni", "/var/log/pods", "/run/containerd"},
 	} {
 		out, err := exec.Command(args[0], args[1:]...).Output()
 		if err != nil && name != "etc" { // find fails if a folder is not there, as none should be
 			return nil, fmt.Errorf("%s: %w", strings.Join(args, " "), err)
 		}
 		s[name] = strings.Split(strings.TrimSpace(string(out)), "\n")
+	}
+	// What ran in pods was in the cluster's cgroups; the rest is known by its program.
+	programs, err := filepath.Glob("/proc/[0-9]*/exe")
+	if err != nil {
+		return nil, err
+	}
+	for _, link := range programs {
+		if exe, err := os.Readlink(link); err == nil && strings.Contains(exe, "/conclave/localcluster/") {
+			s["processes"] = append(s["processes"], link+" "+exe)
+		}
 	}
 	return s, nil
 }
