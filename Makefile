@@ -115,6 +115,26 @@ nightly: ## what takes too long for .ci/run: many simulated ensembles, and the w
 	$(MAKE) test-diff OPS=2000000
 	$(MAKE) test-conformance-zookeeper
 
+.PHONY: generate manifests
+generate manifests: ## write all generated files anew: deep copies, CRD, RBAC, Helm chart, protobuf (needs protoc)
+	./hack/generate.sh
+
+.PHONY: install uninstall deploy undeploy
+IMG ?= conclave:$(VERSION)
+KUSTOMIZE := go run sigs.k8s.io/kustomize/kustomize/v5@v5.8.2
+KUBECTL ?= kubectl
+install: ## the CRD into kubectl's cluster
+	$(KUSTOMIZE) build config/crd | $(KUBECTL) apply --server-side -f -
+
+uninstall: ## take the CRD out again, and with it EVERY CoordinationCluster of that cluster
+	$(KUSTOMIZE) build config/crd | $(KUBECTL) delete --ignore-not-found -f -
+
+deploy: ## CRD and operator into kubectl's cluster (IMG=registry/name:tag, which its nodes can pull or have)
+	$(KUSTOMIZE) build config/default | sed 's|conclave:latest|$(IMG)|' | $(KUBECTL) apply --server-side -f -
+
+undeploy: ## take the operator out again; the CRD and all CoordinationClusters stay, and go on serving
+	$(KUSTOMIZE) build config/operator | $(KUBECTL) delete --ignore-not-found -f -
+
 .PHONY: clean
 clean: ## remove what was built and the data under ./run
 	rm -rf $(BIN) run dist

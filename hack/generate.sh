@@ -10,6 +10,7 @@ export LC_ALL=C
 
 PROTOC_GEN_GO_GRPC=v1.6.2
 CONTROLLER_GEN=v0.23.0
+KUSTOMIZE=v5.8.2
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -47,7 +48,7 @@ GOBIN="$tmp/bin" go install "google.golang.org/grpc/cmd/protoc-gen-go-grpc@$PROT
 protobuf internal/admin/adminpb
 
 # kubernetes: deep copies, apply configurations, the CRD and the operator's role,
-# from the markers in api and controllers. Run in a copy of the tree, since the
+# from the markers in api and controllers; the Helm chart, from config. Run in a copy of the tree, since the
 # generators write beside what they read.
 kubernetes() {
 	mkdir "$tmp/src"
@@ -60,6 +61,10 @@ kubernetes() {
 		rm -f "${stale[@]}"
 		go run "sigs.k8s.io/controller-tools/cmd/controller-gen@$CONTROLLER_GEN" object applyconfiguration crd \
 			paths=./api/... output:crd:artifacts:config=config/crd/bases
+		go run "sigs.k8s.io/controller-tools/cmd/controller-gen@$CONTROLLER_GEN" rbac:roleName=operator \
+			paths=./controllers/... output:rbac:artifacts:config=config/rbac
+		go run "sigs.k8s.io/kustomize/kustomize/v5@$KUSTOMIZE" build hack/chart |
+			go run ./hack/chart -crd config/crd/bases -out config/chart
 		generated_for_kubernetes | xargs cp --parents -t "$tmp/out"
 	)
 }
@@ -68,7 +73,7 @@ kubernetes() {
 generated_for_kubernetes() {
 	{
 		find api -name 'zz_generated.*.go' -o -path '*/applyconfiguration/*.go'
-		find config/crd/bases -name '*.yaml'
+		find config/crd/bases config/rbac/role.yaml config/chart/templates config/chart/crds -name '*.yaml'
 	} 2>/dev/null | sort
 }
 
