@@ -60,7 +60,7 @@ const (
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.children) || self.kind == 'Election'",message="children is for rules of kind Election: a Node rule says it all in its path"
 // +kubebuilder:validation:XValidation:rule="!has(self.leaseName) || self.leaseName.findAll('[{][^{}]*[}]').all(p, p in ['{cluster}', '{rule}', '{name}', '{hash}'] || self.path.contains(p))",message="leaseName: a word in braces is cluster, rule, name, hash, or a capture of path: for {tenant}, path needs an element {tenant}"
-// +kubebuilder:validation:XValidation:rule="!has(self.leaseName) || self.leaseName.contains('{hash}') || !(self.path.contains('*') || self.path.contains('{')) || (self.kind == 'Node' && self.leaseName.contains('{name}')) || self.path.findAll('[{][^{}]*[}]').exists(p, self.leaseName.contains(p))",message="leaseName is the same for every path that matches: add a capture of path, {name} or {hash} to it"
+// +kubebuilder:validation:XValidation:rule="!has(self.leaseName) || self.leaseName.contains('{hash}') || !(self.path.contains('*') || self.path.contains('{')) || (self.leaseName.contains('{name}') && self.path.matches('/[^/]*[*{][^/]*$')) || self.path.findAll('[{][^{}]*[}]').exists(p, self.leaseName.contains(p))",message="leaseName is the same for every path that matches: add {hash}, a capture of path, or, where the last element differs, {name}"
 type LeaseRule struct {
 	// Name of the rule: a label of its Leases, and part of their names.
 	// +kubebuilder:validation:MinLength=1
@@ -93,7 +93,7 @@ type LeaseRule struct {
 	// case. Without it: all.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
-	// +kubebuilder:validation:XValidation:rule="!self.contains('/')",message="children is the name of a node, without /"
+	// +kubebuilder:validation:XValidation:rule="!self.contains('/') && self != '.' && self != '..'",message="children is the name of a node, without /, and neither . nor .."
 	// +optional
 	Children string `json:"children,omitempty"`
 	// Who is the holder.

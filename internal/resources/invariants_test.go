@@ -240,34 +240,49 @@ func TestClaims(t *testing.T) {
 	}
 }
 
-// The server reads the configuration as it is meant, and has nothing to warn of.
+// The server reads configuration and arguments as they are meant, and has nothing
+// to warn of.
 func TestConfigIsTheServers(t *testing.T) {
-	env := func(text string) zooconfig.Env {
-		return zooconfig.Env{
-			ReadFile: func(name string) ([]byte, error) {
-				if name == "zoo.cfg" {
-					return []byte(text), nil
-				}
-				return nil, fmt.Errorf("%s: %w", name, fs.ErrNotExist)
-			},
-			Getenv: func(string) string { return "" },
-		}
-	}
 	for name, c := range map[string]*v1alpha1.CoordinationCluster{"default": cluster(nil), "full": full()} {
-		cfg, warnings, err := zooconfig.Load("zoo.cfg", env(zooCfg(c)))
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		for _, w := range warnings {
-			if !strings.Contains(w, "conclave.healthAddress") && !strings.Contains(w, "conclave.tls.") {
-				t.Errorf("%s: %s", name, w)
+		for _, r := range []Role{Voter, Observer} {
+			env := zooconfig.Env{
+				ReadFile: func(name string) ([]byte, error) {
+					if name == configDir+"/zoo.cfg" {
+						return []byte(zooCfg(c)), nil
+					}
+					return nil, fmt.Errorf("%s: %w", name, fs.ErrNotExist)
+				},
+				Getenv: func(string) string { return "" },
 			}
-		}
-		if cfg.DataDir != dataDir || cfg.AdminServer.Enabled || cfg.Metrics.Port != PortMetrics || cfg.AdminAddress != ":2890" || cfg.TickTime.Milliseconds() != int64(c.Spec.Sessions.TickMilliseconds) {
-			t.Errorf("%s: %+v", name, cfg)
-		}
-		if name == "full" && (cfg.DataLogDir != logDir || cfg.SnapCount != 50000 || cfg.SnapRetainCount != 5 || cfg.MaxCnxns != 10000 || cfg.MinSessionTimeout.Milliseconds() != 1500) {
-			t.Errorf("%s: %+v", name, cfg)
+			var file, self string
+			var offset int
+			for args := serverArgs(c, r); len(args) > 0; args = args[1:] {
+				switch args[0] {
+				case "--config":
+					file = args[1]
+				case "--self":
+					self = strings.ReplaceAll(args[1], "$(POD_NAME)", PodName(c, r, 2))
+				case "--server-number-offset":
+					offset = observerOffset
+				}
+			}
+			cfg, warnings, err := zooconfig.LoadAwaiting(file, self, offset, env)
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			if len(warnings) > 0 {
+				t.Errorf("%s: %v", name, warnings)
+			}
+			if cfg.MyID != int(Number(r, 2)) || cfg.ClientPort != PortClient || !strings.HasSuffix(cfg.PeerAddress, ":2888") {
+				t.Errorf("%s: %d, clients at %d, members at %s", name, cfg.MyID, cfg.ClientPort, cfg.PeerAddress)
+			}
+			if cfg.DataDir != dataDir || cfg.AdminServer.Enabled || cfg.Metrics.Port != PortMetrics || cfg.AdminAddress != ":2890" || cfg.HealthAddress != ":2891" ||
+				cfg.TLS.Dir != configDir+"/tls" || cfg.TLS.ServerName != TLSName(c) || cfg.TickTime.Milliseconds() != int64(c.Spec.Sessions.TickMilliseconds) {
+				t.Errorf("%s: %+v", name, cfg)
+			}
+			if name == "full" && (cfg.DataLogDir != logDir || cfg.SnapCount != 50000 || cfg.SnapRetainCount != 5 || cfg.MaxCnxns != 10000 || cfg.MinSessionTimeout.Milliseconds() != 1500) {
+				t.Errorf("%s: %+v", name, cfg)
+			}
 		}
 	}
 	c := cluster(func(s *v1alpha1.CoordinationClusterSpec) {

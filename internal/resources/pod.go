@@ -94,14 +94,11 @@ func server(c *v1alpha1.CoordinationCluster, r Role, image string) corev1.Contai
 }
 
 func serverArgs(c *v1alpha1.CoordinationCluster, r Role) []string {
-	role := ""
-	if r == Observer {
-		role = ":observer"
-	}
+	// No role: whether a member votes is what it is told when it is added.
 	args := []string{
 		"--config", configDir + "/" + keyConfig,
 		"--await-bootstrap",
-		"--self", fmt.Sprintf("$(POD_NAME).%s.%s.svc:%d:%d%s;%d", HeadlessName(c), c.Namespace, PortPeer, PortElection, role, PortClient),
+		"--self", fmt.Sprintf("$(POD_NAME).%s.%s.svc:%d:%d;%d", HeadlessName(c), c.Namespace, PortPeer, PortElection, PortClient),
 	}
 	if r == Observer {
 		args = append(args, "--server-number-offset", strconv.Itoa(observerOffset))

@@ -96,8 +96,9 @@ var creations = []creation{
 
 	{name: "children of an election", spec: rule(`kind: Election, path: /a, children: "*-latch-*"`)},
 	{name: "children of a node", spec: rule(`kind: Node, path: /a, children: "*"`), want: "children is for rules of kind Election"},
-	{name: "grandchildren", spec: rule(`kind: Election, path: /a, children: "a/*"`), want: "without /"},
+	{name: "grandchildren", spec: rule(`kind: Election, path: /a, children: "a/*"`), want: "children is the name of a node"},
 
+	{name: "children by another name for here", spec: rule(`kind: Election, path: /a, children: ..`), want: "neither . nor .."},
 	{name: "holder from data", spec: rule(`kind: Node, path: /a, holder: {from: Data, jsonField: payload.id}`)},
 	{name: "a field of nothing", spec: rule(`kind: Node, path: /a, holder: {jsonField: id}`), want: "set holder.from to Data"},
 
@@ -154,6 +155,11 @@ var leasePaths = []leasePath{
 	{path: "/{a}/{b}", leaseName: "x-{a}-{b}"},
 	{path: "/*", leaseName: "{rule}.{hash}"},
 	{path: "/*", leaseName: "{cluster}-{name}"},
+	{path: "/**", leaseName: "{name}"},
+	{path: "/a/x-*", leaseName: "{name}"},
+	{path: "/{a}/b", leaseName: "{a}.{name}"},
+	{path: "/a", leaseName: "{name}"},
+	{path: "/*/b", leaseName: "{name}", want: "leaseName is the same for every path"},
 	{path: "/{a}/b", leaseName: "{b}", want: "leaseName: a word in braces is"},
 	{path: "/{a}/b", leaseName: "x-{path}-{a}", want: "leaseName: a word in braces is"},
 	{path: "/a/*", leaseName: "leader", want: "leaseName is the same for every path"},
