@@ -47,6 +47,26 @@ func (p *pass) certify(ctx context.Context) error {
 	if err := p.memberCertificate(ctx, shown, authority); err != nil {
 		return err
 	}
+	return p.connect(authority)
+}
+
+// acquaint gives the operator its own certificate and changes nothing, for a
+// cluster that is paused. Without an authority nobody can be asked.
+func (p *pass) acquaint(ctx context.Context) error {
+	secret, err := p.secret(ctx, resources.AuthoritySecretName(p.cluster))
+	if err != nil || p.trouble != nil {
+		return err
+	}
+	authority, err := pki.ParseAuthority(p.Policy, p.authorityName(), secret.Data)
+	if err != nil {
+		return nil
+	}
+	return p.connect(authority)
+}
+
+func (p *pass) authorityName() string { return p.key.Namespace + "/" + p.key.Name }
+
+func (p *pass) connect(authority *pki.Authority) error {
 	own, err := p.own.get(p.key, authority, p.Now())
 	if err != nil {
 		return err
@@ -62,7 +82,7 @@ func (p *pass) certify(ctx context.Context) error {
 // authority reads the cluster's authority, makes one, or takes the steps of its
 // rotation that are due. bundle is what members have been given to trust.
 func (p *pass) authority(ctx context.Context, bundle []byte) (*pki.Authority, error) {
-	name := p.key.Namespace + "/" + p.key.Name
+	name := p.authorityName()
 	secret, err := p.secret(ctx, resources.AuthoritySecretName(p.cluster))
 	if err != nil || p.trouble != nil {
 		return nil, err

@@ -100,7 +100,8 @@ func (p *pass) rollingOut() bool {
 // disturbed tells whether a voter is about to go, or has just gone, on purpose: no
 // other may be evicted then.
 func (p *pass) disturbed() bool {
-	return p.plan.Unsettled || p.rollingOut()
+	r := p.status.Rollout // the last one may have its revision and not be back yet
+	return p.plan.Unsettled || p.rollingOut() || r != nil && r.CompletionTime == nil
 }
 
 // drained are the pods whose clients are to be let go, by either plan.

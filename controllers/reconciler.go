@@ -151,7 +151,7 @@ func (p *pass) steps(ctx context.Context) error {
 		return err
 	}
 	if p.cluster.Spec.Paused {
-		if err := p.observe(ctx); err != nil {
+		if err := errors.Join(p.acquaint(ctx), p.observe(ctx)); err != nil {
 			return err
 		}
 		p.decide()

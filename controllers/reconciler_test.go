@@ -1,8 +1,20 @@
 package controllers
 
 import (
+	"context"
+	"fmt"
 	"strings"
 	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/conclave-dev/conclave/api/v1alpha1"
 )
@@ -93,5 +105,306 @@ func TestScenarios(t *testing.T) {
 			g := run(t, name, nil)
 			t.Logf("%d changes\n%s", g.changes, strings.Join(g.events, "\n"))
 		})
+	}
+}
+
+// Another version of the operator restarts nobody: neither where the image was
+// left to it, nor where it would render pods in another way.
+func TestAnotherOperatorRestartsNobody(t *testing.T) {
+	g := newRig(t)
+	g.create(size(3, 1))
+	g.settle(300)
+	was := g.pods()
+	g.restart()
+	g.r.Image = "conclave:99"
+	g.settle(50)
+	if is := g.pods(); fmt.Sprint(is) != fmt.Sprint(was) || g.cluster().Status.Image != "conclave:1" {
+		t.Errorf("pods %v, were %v; image %s", is, was, g.cluster().Status.Image)
+	}
+	g.healthy()
+}
+
+// A pod that is evicted in the middle of a roll to a bad image comes back on what
+// it had.
+func TestEvictedInABadRoll(t *testing.T) {
+	g := newRig(t)
+	g.create(func(c *v1alpha1.CoordinationCluster) { size(3, 0)(c); image("conclave:1")(c) })
+	g.settle(300)
+	g.badImages["conclave:bad"] = true
+	g.edit(image("conclave:bad"))
+	g.until(v1alpha1.ConditionProgressing, v1alpha1.ReasonRolloutStuck, 300)
+	g.deletePod("zoo-1")
+	for range 20 {
+		g.tick()
+		g.pass()
+	}
+	if st := g.world.Status("zoo-1"); st.GetVersion() != "conclave:1" || !st.GetReady() {
+		t.Errorf("%v", st)
+	}
+	if c := g.condition(v1alpha1.ConditionProgressing); c.Reason != v1alpha1.ReasonRolloutStuck || !strings.Contains(c.Message, "zoo-2") || !strings.Contains(c.Message, "no such image") {
+		t.Errorf("%+v", c)
+	}
+	// A good edit heals it as well as the old one would.
+	g.edit(image("conclave:2"))
+	g.settle(300)
+	g.healthy()
+}
+
+// While it is paused, nothing is changed, and everything is shown.
+func TestPaused(t *testing.T) {
+	g := newRig(t)
+	g.create(size(3, 0))
+	g.settle(300)
+	g.edit(func(c *v1alpha1.CoordinationCluster) { size(5, 0)(c); c.Spec.Paused = true })
+	for range 10 {
+		g.tick()
+		g.pass()
+	}
+	if c := g.condition(v1alpha1.ConditionProgressing); c.Reason != v1alpha1.ReasonPaused || !strings.Contains(c.Message, "5 voters") {
+		t.Errorf("%+v", c)
+	}
+	g.deletePod("zoo-2")
+	g.world.Stop("zoo-2")
+	g.pass()
+	if c := g.condition(v1alpha1.ConditionDegraded); c.Reason != v1alpha1.ReasonMemberDown {
+		t.Errorf("%+v", c)
+	}
+	s := &appsv1.StatefulSet{}
+	g.must(g.api.Get(context.Background(), key, s))
+	if *s.Spec.Replicas != 3 {
+		t.Errorf("%d pods", *s.Spec.Replicas)
+	}
+	g.edit(func(c *v1alpha1.CoordinationCluster) { c.Spec.Paused = false })
+	g.settle(300)
+	g.healthy()
+}
+
+// The resource is deleted and made again over the volumes: it is the old ensemble,
+// and as large as it was before it becomes as large as it is to be.
+func TestMadeAgainOverKeptVolumes(t *testing.T) {
+	g := newRig(t)
+	g.create(size(5, 0))
+	g.settle(300)
+	id := g.cluster().Status.ClusterID
+	g.deleteEverythingButVolumes()
+	g.fresh += 100
+	g.create(size(1, 0))
+	g.settle(300)
+	g.healthy()
+	if c := g.cluster(); c.Status.ClusterID != id || !c.Status.Bootstrap.Adopted || c.Status.Bootstrap.MemberID != "" {
+		t.Errorf("%+v, was %s", c.Status.Bootstrap, id)
+	}
+}
+
+// What somebody changes by hand is changed back; what is somebody else's is left
+// alone, and said.
+func TestDriftAndNames(t *testing.T) {
+	g := newRig(t)
+	ctx := context.Background()
+	theirs := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: "zoo-members"}, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 1}}}}
+	g.must(g.api.Create(ctx, theirs))
+	g.create(size(3, 0))
+	for range 5 {
+		g.tick()
+		g.pass()
+	}
+	if c := g.condition(v1alpha1.ConditionProgressing); c.Reason != v1alpha1.ReasonNameTaken || !strings.Contains(c.Message, "Service zoo-members") {
+		t.Fatalf("%+v", c)
+	}
+	g.must(g.api.Delete(ctx, theirs))
+	g.settle(300)
+	g.healthy()
+
+	s := &appsv1.StatefulSet{}
+	g.must(g.api.Get(ctx, key, s))
+	was := s.Spec.Template.Spec.Containers[0].Image
+	s.Spec.Replicas, s.Spec.Template.Spec.Containers[0].Image = ptr.To[int32](1), "another"
+	g.must(g.api.Update(ctx, s))
+	service := &corev1.Service{}
+	g.must(g.api.Get(ctx, key, service))
+	g.must(g.api.Delete(ctx, service))
+	g.pass()
+	g.settle(300)
+	g.must(g.api.Get(ctx, key, s))
+	if *s.Spec.Replicas != 3 || s.Spec.Template.Spec.Containers[0].Image != was {
+		t.Errorf("%d replicas of %s", *s.Spec.Replicas, s.Spec.Template.Spec.Containers[0].Image)
+	}
+	g.must(g.api.Get(ctx, key, service))
+	g.healthy()
+}
+
+// The majority is gone for good: it is said, with the evidence, and spec.recovery
+// makes the survivor go on, once.
+func TestLostMajority(t *testing.T) {
+	g := newRig(t)
+	g.create(size(3, 0))
+	g.settle(300)
+	old := g.cluster().Status.ClusterID
+	recovery := func(id, survivor string) func(*v1alpha1.CoordinationCluster) {
+		return func(c *v1alpha1.CoordinationCluster) {
+			c.Spec.Recovery = &v1alpha1.RecoverySpec{ClusterID: id, Survivor: survivor, Reason: "rack 4 burned down"}
+		}
+	}
+	// As long as there is a majority, it is refused.
+	g.edit(recovery(old, "101"))
+	g.until(v1alpha1.ConditionProgressing, v1alpha1.ReasonRecoveryRefused, 20)
+	g.edit(func(c *v1alpha1.CoordinationCluster) { c.Spec.Recovery = nil })
+	for _, pod := range []string{"zoo-1", "zoo-2"} {
+		g.world.LoseVolume(pod)
+		g.deletePod(pod)
+	}
+	g.until(v1alpha1.ConditionQuorumHealthy, v1alpha1.ReasonMajorityLost, 20)
+	if c := g.condition(v1alpha1.ConditionQuorumHealthy); !strings.Contains(c.Message, "server.2 (member 102)") || !strings.Contains(c.Message, "server.3") {
+		t.Errorf("%+v", c)
+	}
+	if c := g.condition(v1alpha1.ConditionDegraded); c.Reason != v1alpha1.ReasonQuorumLost {
+		t.Errorf("%+v", c)
+	}
+	g.edit(recovery("0000000000000000000000000000dead", "101"))
+	g.until(v1alpha1.ConditionProgressing, v1alpha1.ReasonRecoveryRefused, 20)
+	g.edit(recovery(old, "101"))
+	g.settle(300)
+	g.healthy()
+	c := g.cluster()
+	if c.Status.ClusterID == old || c.Status.Recovery == nil || c.Status.Recovery.FormerClusterID != old || c.Status.Recovery.ClusterID != c.Status.ClusterID {
+		t.Errorf("%+v", c.Status.Recovery)
+	}
+	orders := 0
+	for _, o := range g.world.Orders {
+		if strings.HasPrefix(o, "RecoverLostMajority") {
+			orders++
+		}
+	}
+	if orders != 1 {
+		t.Errorf("%d recoveries", orders)
+	}
+}
+
+// All volumes are lost: no other ensemble is made.
+func TestEverythingIsLost(t *testing.T) {
+	g := newRig(t)
+	g.create(size(3, 0))
+	g.settle(300)
+	for _, pod := range []string{"zoo-0", "zoo-1", "zoo-2"} {
+		g.world.LoseVolume(pod)
+		g.deletePod(pod)
+	}
+	g.until(v1alpha1.ConditionProgressing, v1alpha1.ReasonDataMissing, 50)
+	for range 10 {
+		g.tick()
+		g.pass()
+	}
+	if len(g.world.Founded) != 1 {
+		t.Errorf("founded: %v", g.world.Founded)
+	}
+}
+
+// Certificates are renewed in time, and an authority that can't be read is said
+// and not replaced.
+func TestCertificates(t *testing.T) {
+	g := newRig(t)
+	g.create(size(3, 0))
+	g.settle(300)
+	secret := func(name string) *corev1.Secret {
+		s := &corev1.Secret{}
+		g.must(g.api.Get(context.Background(), client.ObjectKey{Namespace: key.Namespace, Name: name}, s))
+		return s
+	}
+	first := secret("zoo-tls").Data["tls.crt"]
+	g.now = g.now.Add(80 * 24 * time.Hour)
+	g.settle(20)
+	second := secret("zoo-tls").Data["tls.crt"]
+	if string(first) == string(second) || string(secret("zoo-tls").Data["ca.crt"]) != string(secret("zoo-ca").Data["tls.crt"]) {
+		t.Error("the certificate was not renewed by the same authority")
+	}
+	ca := secret("zoo-ca")
+	ca.Data["tls.key"] = []byte("what is this?")
+	g.must(g.api.Update(context.Background(), ca))
+	g.until(v1alpha1.ConditionDegraded, v1alpha1.ReasonCertificateInvalid, 5)
+	if got := secret("zoo-ca"); string(got.Data["tls.key"]) != "what is this?" {
+		t.Error("an authority that can't be read was replaced")
+	}
+	g.must(g.api.Delete(context.Background(), ca))
+	g.settle(20)
+	if bundle := secret("zoo-tls").Data["ca.crt"]; !strings.Contains(string(bundle), string(ca.Data["tls.crt"])) {
+		t.Error("the lost authority is not trusted any more")
+	}
+	g.healthy()
+}
+
+// Volumes grow, go with the cluster, and go when a member was taken out, as the
+// spec says.
+func TestVolumes(t *testing.T) {
+	g := newRig(t)
+	g.create(size(3, 0))
+	g.settle(300)
+	claim := func(name string) *corev1.PersistentVolumeClaim {
+		c := &corev1.PersistentVolumeClaim{}
+		if err := g.api.Get(context.Background(), client.ObjectKey{Namespace: key.Namespace, Name: name}, c); apierrors.IsNotFound(err) {
+			return nil
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	if c := claim("data-zoo-0"); len(c.OwnerReferences) != 0 {
+		t.Errorf("%+v", c.OwnerReferences)
+	}
+	g.edit(func(c *v1alpha1.CoordinationCluster) {
+		c.Spec.Storage.Size = resource.MustParse("20Gi")
+		c.Spec.Storage.Retention = v1alpha1.RetentionSpec{WhenDeleted: v1alpha1.RetentionDelete, WhenScaled: v1alpha1.RetentionDelete}
+	})
+	g.settle(50)
+	for _, name := range []string{"data-zoo-0", "data-zoo-2"} {
+		if c := claim(name); c.Spec.Resources.Requests.Storage().String() != "20Gi" || len(c.OwnerReferences) != 1 {
+			t.Errorf("%+v", c)
+		}
+	}
+	g.edit(size(0, 0))
+	g.settle(100)
+	if claim("data-zoo-2") == nil {
+		t.Fatal("the volume of a parked member was deleted")
+	}
+	g.edit(size(1, 0))
+	g.settle(300)
+	if claim("data-zoo-0") == nil || claim("data-zoo-1") != nil || claim("data-zoo-2") != nil {
+		t.Error("volumes of members that were taken out are there, or too many are gone")
+	}
+	g.healthy()
+}
+
+// There is one budget for disturbances: what the operator itself does counts.
+func TestBudget(t *testing.T) {
+	g := newRig(t)
+	g.create(func(c *v1alpha1.CoordinationCluster) { size(3, 0)(c); image("conclave:1")(c) })
+	g.settle(300)
+	budget := func() string {
+		b := &policyv1.PodDisruptionBudget{}
+		if err := g.api.Get(context.Background(), key, b); err != nil {
+			return "none"
+		}
+		return b.Spec.MaxUnavailable.String()
+	}
+	if got := budget(); got != "1" {
+		t.Error(got)
+	}
+	g.edit(image("conclave:2"))
+	seen := map[string]bool{}
+	for range 200 {
+		g.tick()
+		g.pass()
+		for i := range 3 {
+			if st := g.world.Status(fmt.Sprintf("zoo-%d", i)); !st.GetReady() {
+				seen[budget()] = true
+			}
+		}
+	}
+	if len(seen) != 1 || !seen["0"] {
+		t.Errorf("while a member was away on purpose: %v", seen)
+	}
+	g.edit(size(1, 0))
+	g.settle(300)
+	if got := budget(); got != "none" {
+		t.Error(got)
 	}
 }

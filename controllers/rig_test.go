@@ -134,11 +134,14 @@ var converters = sync.OnceValue(func() converter {
 })
 
 func newRig(t testing.TB) *rig {
-	g := &rig{t: t, world: members.New(), now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), templates: map[string]corev1.PodTemplateSpec{},
-		running: map[string]types.UID{}, badImages: map[string]bool{}}
 	s := scheme(t)
-	g.api = fake.NewClientBuilder().WithScheme(s).WithRESTMapper(mapper()).WithTypeConverters(converters()).
-		WithStatusSubresource(&v1alpha1.CoordinationCluster{}, &appsv1.StatefulSet{}, &corev1.Pod{}).Build()
+	return newRigOn(t, fake.NewClientBuilder().WithScheme(s).WithRESTMapper(mapper()).WithTypeConverters(converters()).
+		WithStatusSubresource(&v1alpha1.CoordinationCluster{}, &appsv1.StatefulSet{}, &corev1.Pod{}, &corev1.PersistentVolumeClaim{}).Build())
+}
+
+func newRigOn(t testing.TB, api client.WithWatch) *rig {
+	g := &rig{api: api, t: t, world: members.New(), now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), templates: map[string]corev1.PodTemplateSpec{},
+		running: map[string]types.UID{}, badImages: map[string]bool{}}
 	g.world.OnCall = func(pod, call string) error {
 		if call != "Status" {
 			return g.before(call + " " + pod)
@@ -384,7 +387,7 @@ func (g *rig) tick() {
 	g.must(g.api.List(context.Background(), &pods, client.InNamespace(key.Namespace)))
 	for i := range pods.Items {
 		if p := &pods.Items[i]; !wanted[p.Name] {
-			g.must(g.api.Delete(context.Background(), p))
+			g.must(g.api.Delete(context.Background(), p, client.GracePeriodSeconds(0)))
 		}
 	}
 	for name, uid := range g.running {
@@ -433,7 +436,7 @@ func (g *rig) statefulSet(s *appsv1.StatefulSet, wanted map[string]bool) {
 		revision := pod.Labels[appsv1.StatefulSetRevisionLabel]
 		if revision != update && i >= int(partition(s)) && healthy {
 			g.log = append(g.log, "   StatefulSet deletes "+name)
-			g.must(g.api.Delete(ctx, pod))
+			g.must(g.api.Delete(ctx, pod, client.GracePeriodSeconds(0)))
 			healthy = false
 			continue
 		}
@@ -454,11 +457,14 @@ func (g *rig) createPod(s *appsv1.StatefulSet, name string, ordinal int) {
 	g.t.Helper()
 	ctx := context.Background()
 	for _, t := range s.Spec.VolumeClaimTemplates {
-		claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: t.Name + "-" + name, Labels: s.Spec.Selector.MatchLabels}, Spec: t.Spec,
-			Status: corev1.PersistentVolumeClaimStatus{Phase: corev1.ClaimBound}}
-		if err := g.api.Create(ctx, claim); err != nil && !apierrors.IsAlreadyExists(err) {
-			g.must(err)
+		claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: t.Name + "-" + name, Labels: s.Spec.Selector.MatchLabels}, Spec: t.Spec}
+		err := g.api.Create(ctx, claim)
+		if apierrors.IsAlreadyExists(err) {
+			continue
 		}
+		g.must(err)
+		claim.Status.Phase = corev1.ClaimBound
+		g.must(g.api.Status().Update(ctx, claim))
 	}
 	revision := s.Status.UpdateRevision
 	if ordinal < int(partition(s)) {
@@ -467,9 +473,14 @@ func (g *rig) createPod(s *appsv1.StatefulSet, name string, ordinal int) {
 	template := g.templates[revision]
 	g.uids++
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: name, UID: types.UID(fmt.Sprint("uid-", g.uids)), Annotations: template.Annotations,
-		Labels: map[string]string{appsv1.StatefulSetRevisionLabel: revision}}, Spec: template.Spec}
+		Labels: map[string]string{appsv1.StatefulSetRevisionLabel: revision}}}
 	for k, v := range template.Labels {
 		pod.Labels[k] = v
+	}
+	pod.Spec = *template.Spec.DeepCopy()
+	for _, t := range s.Spec.VolumeClaimTemplates {
+		pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{Name: t.Name, VolumeSource: corev1.VolumeSource{
+			PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: t.Name + "-" + name}}})
 	}
 	g.must(g.api.Create(ctx, pod))
 }
@@ -504,7 +515,7 @@ func (g *rig) kubelet(p *corev1.Pod) {
 // deletePod is an eviction.
 func (g *rig) deletePod(name string) {
 	g.t.Helper()
-	g.must(g.api.Delete(context.Background(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: name}}))
+	g.must(g.api.Delete(context.Background(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: name}}, client.GracePeriodSeconds(0)))
 }
 
 // healthy wants the ensemble to be exactly what the spec asks for.
@@ -548,5 +559,33 @@ func (g *rig) healthy() {
 		if m.Draining || c.Spec.Image != "" && m.Version != c.Spec.Image {
 			g.fatalf("member %+v", m)
 		}
+	}
+}
+
+// pods returns the pods' uids by name.
+func (g *rig) pods() map[string]types.UID {
+	g.t.Helper()
+	var pods corev1.PodList
+	g.must(g.api.List(context.Background(), &pods, client.InNamespace(key.Namespace)))
+	out := map[string]types.UID{}
+	for i := range pods.Items {
+		out[pods.Items[i].Name] = pods.Items[i].UID
+	}
+	return out
+}
+
+// deleteEverythingButVolumes is what the garbage collector does after the resource
+// was deleted.
+func (g *rig) deleteEverythingButVolumes() {
+	g.t.Helper()
+	ctx, in := context.Background(), client.InNamespace(key.Namespace)
+	for _, o := range []client.Object{&v1alpha1.CoordinationCluster{}, &appsv1.StatefulSet{}, &corev1.Pod{}, &corev1.Service{}, &corev1.ConfigMap{}, &corev1.Secret{},
+		&corev1.ServiceAccount{}, &policyv1.PodDisruptionBudget{}, &networkingv1.NetworkPolicy{}} {
+		g.must(g.api.DeleteAllOf(ctx, o, in))
+	}
+	g.pass()
+	for name := range g.running {
+		g.world.Stop(name)
+		delete(g.running, name)
 	}
 }

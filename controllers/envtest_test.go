@@ -1,0 +1,89 @@
+//go:build envtest
+
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/conclave-dev/conclave/api/v1alpha1"
+	"github.com/conclave-dev/conclave/test/api/apiserver"
+)
+
+var server *apiserver.Server
+
+func TestMain(m *testing.M) {
+	ctrl.SetLogger(logr.Discard())
+	var err error
+	if server, err = apiserver.Start(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	if err := server.Stop(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	os.Exit(code)
+}
+
+// newServerRig is a rig whose API server is a real one: with its defaults, its
+// rules for what may change, and its own account of who owns which field. The
+// StatefulSet controller and the kubelet are the rig's.
+func newServerRig(t *testing.T) *rig {
+	api, err := client.NewWithWatch(server.Config, client.Options{Scheme: scheme(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "rig-"}}
+	if err := api.Create(context.Background(), ns); err != nil {
+		t.Fatal(err)
+	}
+	key.Namespace = ns.Name
+	t.Cleanup(func() { key.Namespace = "ns" })
+	return newRigOn(t, api)
+}
+
+// The stories, on a real API server.
+func TestScenariosOnAServer(t *testing.T) {
+	for name, play := range scenarios {
+		t.Run(name, func(t *testing.T) {
+			g := newServerRig(t)
+			if name != "begin" {
+				g.create(func(c *v1alpha1.CoordinationCluster) { size(3, 0)(c); image("conclave:1")(c) })
+				g.settle(300)
+				g.steady = name != "park"
+			}
+			play(g)
+			g.healthy()
+		})
+	}
+}
+
+// What is settled is not written again: nothing is defaulted or rendered into
+// something else with every pass.
+func TestSettledMeansSilent(t *testing.T) {
+	g := newServerRig(t)
+	g.create(size(3, 1))
+	g.settle(300)
+	versions := func() string {
+		s, err := (&pass{Reconciler: g.r, key: key, cluster: g.cluster()}).statefulSet(context.Background(), false)
+		g.must(err)
+		return g.cluster().ResourceVersion + " " + s.ResourceVersion
+	}
+	was, changes := versions(), g.changes
+	g.restart()
+	for range 5 {
+		g.pass()
+	}
+	if is := versions(); is != was || g.changes != changes {
+		t.Errorf("versions %s, were %s", is, was)
+	}
+}
