@@ -180,11 +180,11 @@ func (p *pass) applySets(ctx context.Context) error {
 
 // applySet applies a StatefulSet at a size. If the spec says something else about
 // pods than the one that is there was made from, the new template comes with a
-// partition above all pods: none moves by itself.
+// partition above all pods that there are: none moves by itself.
 func (p *pass) applySet(ctx context.Context, observer bool, replicas, part int32) error {
 	live := p.live(observer)
 	if live != nil && live.Annotations[v1alpha1.AnnotationHash] != p.revision.Hash {
-		part = max(replicas, ptr.Deref(live.Spec.Replicas, 1), 1)
+		part = ptr.Deref(live.Spec.Replicas, 1)
 		p.armed = true
 		log.FromContext(ctx).Info("the spec says something else about pods; they are restarted one by one", "statefulSet", live.Name, "hash", p.revision.Hash)
 	}

@@ -17,6 +17,11 @@ func drainSeconds(c *v1alpha1.CoordinationCluster) time.Duration {
 	return time.Duration(ptr.Deref(c.Spec.UpdateStrategy.DrainSeconds, 10)) * time.Second
 }
 
+// drainPatience is how long that is waited for.
+func drainPatience(c *v1alpha1.CoordinationCluster) time.Duration {
+	return drainSeconds(c) + 30*time.Second
+}
+
 // decide asks the planners.
 func (p *pass) decide() {
 	o, err := p.observed()
@@ -33,7 +38,7 @@ func (p *pass) rolling(o membership.Observed) rollout.Observed {
 	out := rollout.Observed{
 		// Until it is known that nothing has data, there may be an ensemble.
 		Founded:       o.ClusterID != "" || p.plan.Reason == membership.EnsembleFound || p.plan.Act == membership.Hold,
-		DrainPatience: drainSeconds(p.cluster) + 30*time.Second,
+		DrainPatience: drainPatience(p.cluster),
 		Voters:        p.rollingSet(p.seen.voters, false, o),
 		Observers:     p.rollingSet(p.seen.observers, true, o),
 	}

@@ -154,7 +154,7 @@ func (p *pass) observed() (membership.Observed, error) {
 		return membership.Observed{}, err
 	}
 	o := membership.Observed{
-		Want: want(p.cluster), Latches: l, FreshClusterID: p.FreshID(),
+		Want: want(p.cluster), Latches: l, FreshClusterID: p.FreshID(), DrainPatience: drainPatience(p.cluster),
 		Voters: p.set(p.seen.voters, false), Observers: p.set(p.seen.observers, true),
 	}
 	for i := range p.seen.pods {

@@ -33,7 +33,7 @@ func (p *pass) writeStatus(ctx context.Context) error {
 	p.announce()
 	s := p.status.DeepCopy()
 	// What the session stream shows is written by whoever reads that.
-	s.Sessions, s.Leases = nil, nil
+	s.Sessions, s.Leases, s.Conditions = nil, nil, p.ownConditions()
 	b, err := json.Marshal(s)
 	if err != nil {
 		return err

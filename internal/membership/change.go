@@ -9,10 +9,6 @@ import (
 	"github.com/conclave-dev/conclave/internal/admin/adminpb"
 )
 
-// DrainPatience is how long clients of a member that goes are waited for. Those
-// that are still connected then lose their connection, and not their session.
-const DrainPatience = time.Minute
-
 // change plans the next step from what the ensemble is to v.Target. There is a
 // leader.
 func (v *view) change() Plan {
@@ -231,7 +227,7 @@ func (v *view) drain(going []*adminpb.Member) Plan {
 			q := plan(Drain, Draining, "clients of %s are let go before it is taken out", describe(m.GetName(), m.GetId()))
 			q.Ask, q.Member, q.Drained = p.Name, v.member(m), names
 			return q
-		case d.GetRemaining() > 0 && time.Duration(d.GetActiveMs())*time.Millisecond < DrainPatience:
+		case d.GetRemaining() > 0 && time.Duration(d.GetActiveMs())*time.Millisecond < v.DrainPatience:
 			q := plan(Wait, Draining, "clients of %s are let go before it is taken out", describe(m.GetName(), m.GetId()))
 			q.Drained = names
 			return q

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -95,7 +96,7 @@ func (m *model) volumes(observer bool) (ordinals []int) {
 func (m *model) observe() membership.Observed {
 	m.fresh++
 	o := membership.Observed{
-		Want: m.want, Latches: m.latches, FreshClusterID: fmt.Sprintf("%032x", m.fresh),
+		Want: m.want, Latches: m.latches, FreshClusterID: fmt.Sprintf("%032x", m.fresh), DrainPatience: time.Minute,
 		Voters:    membership.Set{Exists: m.exist, Replicas: m.sets.Voters, Volumes: m.volumes(false)},
 		Observers: membership.Set{Exists: m.exist, Replicas: m.sets.Observers, Volumes: m.volumes(true)},
 	}

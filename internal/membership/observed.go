@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/conclave-dev/conclave/internal/admin/adminpb"
 )
@@ -111,6 +112,9 @@ type Observed struct {
 	Pods []Pod
 	// FreshClusterID is a new random id, for the case that one is needed.
 	FreshClusterID string
+	// DrainPatience is how long clients of a member that goes are waited for. Those
+	// that are still connected then lose their connection, and not their session.
+	DrainPatience time.Duration
 }
 
 // Act is what is to be done.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/conclave-dev/conclave/internal/admin/adminpb"
 	"github.com/conclave-dev/conclave/internal/membership"
@@ -49,9 +50,9 @@ func (sc scene) observed() membership.Observed {
 	o := membership.Observed{
 		Want:           membership.Target{Voters: sc.target, Observers: sc.observers},
 		Latches:        membership.Latches{ClusterID: ours, Bootstrapped: true, Target: membership.Target{Voters: sc.target, Observers: sc.observers}},
-		FreshClusterID: "f0",
-		Voters:         membership.Set{Exists: true, Replicas: len(strings.Fields(voters))},
-		Observers:      membership.Set{Exists: true, Replicas: len(strings.Fields(observers))},
+		FreshClusterID: "f0", DrainPatience: time.Minute,
+		Voters:    membership.Set{Exists: true, Replicas: len(strings.Fields(voters))},
+		Observers: membership.Set{Exists: true, Replicas: len(strings.Fields(observers))},
 	}
 	if sc.want != 0 {
 		o.Want.Voters = max(0, sc.want)
