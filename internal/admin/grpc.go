@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
 
 	"github.com/conclave-dev/conclave/internal/admin/adminpb"
 )
@@ -25,7 +26,8 @@ const (
 	grpcMaxStreams     = 64 // on each connection
 	grpcMaxMessage     = 1 << 20
 	grpcConnectTimeout = 10 * time.Second
-	defaultHealthEvery = time.Second
+	grpcProbe          = 20 * time.Second
+	defaultHealthEvery = 250 * time.Millisecond
 )
 
 // GRPCOptions say where and how the admin API is served.
@@ -36,7 +38,7 @@ type GRPCOptions struct {
 	// data directory; empty for none.
 	Socket string
 	// HealthEvery is how often health is looked at, besides each Refresh; 0 for
-	// a second.
+	// a quarter of a second.
 	HealthEvery time.Duration
 	// TLS is what Address demands of its callers; nil for none. The socket, which
 	// only the owner of the data can open, and HealthAddress do without. It has to
@@ -75,7 +77,11 @@ type GRPCServer struct {
 // is an error: an operator that cannot reach a member takes it for dead.
 func StartGRPC(s *Surface, opts GRPCOptions) (*GRPCServer, error) {
 	server := []grpc.ServerOption{grpc.MaxConcurrentStreams(grpcMaxStreams), grpc.MaxRecvMsgSize(grpcMaxMessage),
-		grpc.ConnectionTimeout(grpcConnectTimeout)}
+		grpc.ConnectionTimeout(grpcConnectTimeout),
+		// A caller whose machine is gone gives back what he holds, and one who looks
+		// for that himself is not taken for a nuisance.
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: grpcProbe, Timeout: grpcProbe}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: grpcProbe / 4, PermitWithoutStream: true})}
 	g := &GRPCServer{
 		surface:  s,
 		log:      opts.Log,

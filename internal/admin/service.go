@@ -74,6 +74,9 @@ func (a *service) Status(context.Context, *adminpb.StatusRequest) (*adminpb.Stat
 	if !st.NoQuorumSince.IsZero() {
 		r.NoQuorumMs = max(1, a.surface.since(st.NoQuorumSince))
 	}
+	if st.TLS != nil {
+		r.Tls = &adminpb.TLSStatus{CaSha256: st.TLS.CA, Serial: st.TLS.Serial, NotAfterMs: st.TLS.NotAfter.UnixMilli(), Problem: st.TLS.Problem}
+	}
 	for _, s := range a.surface.Source.Sightings() {
 		r.Sightings = append(r.Sightings, a.sighting(s))
 	}

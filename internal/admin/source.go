@@ -168,6 +168,9 @@ type Status struct {
 	// PeerAddress and ClientAddress are the member's own, host:port.
 	PeerAddress, ClientAddress string
 
+	// TLS is what the member shows to others; nil without.
+	TLS *TLSState
+
 	// Zxid is that of the last applied transaction.
 	Zxid int64
 	Term uint64
@@ -258,6 +261,16 @@ type DrainRequest struct {
 	// Within is the time over which open connections are closed; 0 leaves the
 	// pace to the member.
 	Within time.Duration
+}
+
+// TLSState is which certificates are in use.
+type TLSState struct {
+	// CA is the SHA-256 of the authorities' file, Serial the number of the
+	// member's certificate, in hexadecimal digits.
+	CA, Serial string
+	NotAfter   time.Time
+	// Problem is why newer files are not used; empty if there are none.
+	Problem string
 }
 
 // DiskHealth is what the member's disk is like.

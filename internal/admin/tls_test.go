@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -158,5 +159,28 @@ func TestHealthAddressThatIsTaken(t *testing.T) {
 	_, err := StartGRPC(newSurface(newFake(leading)), GRPCOptions{Address: "127.0.0.1:0", HealthAddress: g.Addr().String(), Log: log})
 	if err == nil || !strings.Contains(err.Error(), "conclave.healthAddress") {
 		t.Error(err)
+	}
+}
+
+func TestSessionsArePassedOn(t *testing.T) {
+	f := newFake(leading)
+	g, _ := startGRPC(t, f, GRPCOptions{})
+	c := adminpb.NewAdminClient(dial(t, g.Addr().String()))
+	read := func() (zxids []int64, err error) {
+		stream, err := c.WatchSessions(callContext(t), &adminpb.WatchSessionsRequest{Resume: &adminpb.SessionsPosition{Reign: 1, Sequence: 9}})
+		for err == nil {
+			var u *adminpb.SessionsUpdate
+			if u, err = stream.Recv(); err == nil {
+				zxids = append(zxids, u.GetZxid())
+			}
+		}
+		return zxids, err
+	}
+	if got, err := read(); err != io.EOF || !slices.Equal(got, []int64{7, 8}) || !slices.Equal(f.orders, []string{"watch sessions from 9"}) {
+		t.Errorf("%v, %v, %q", got, err, f.orders)
+	}
+	f.change(func(f *fake) { f.orderErr = ErrNotLeader })
+	if _, err := read(); status.Code(err) != codes.FailedPrecondition || len(status.Convert(err).Details()) != 1 {
+		t.Errorf("%v", err)
 	}
 }

@@ -45,6 +45,10 @@ func (s *source) Status() admin.Status {
 		st.Disk = admin.DiskHealth{Failed: true, Reason: m.failure.Error()}
 	default:
 	}
+	if m.tls != nil {
+		state := admin.TLSState(m.tls.State())
+		st.TLS = &state
+	}
 	if d, ok := m.diskDamage(); ok {
 		st.Disk = d
 	}

@@ -55,7 +55,7 @@ func TestEnsembleOverTLS(t *testing.T) {
 	check(t, err)
 	defer conn.Close()
 	st, err := adminpb.NewAdminClient(conn).Status(e.order(), &adminpb.StatusRequest{})
-	if err != nil || !st.GetReady() || len(st.GetVoters()) != 3 {
+	if err != nil || !st.GetReady() || len(st.GetVoters()) != 3 || st.GetTls().GetNotAfterMs() == 0 || st.GetTls().GetProblem() != "" {
 		t.Errorf("%v, %v", st, err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -74,6 +75,25 @@ type Files struct {
 type material struct {
 	cert  tls.Certificate
 	roots *x509.CertPool
+	ca    [sha256.Size]byte // the sum of CAFile
+}
+
+// State is what is in use.
+type State struct {
+	// CA is the SHA-256 of CAFile, Serial the number of the own certificate, both
+	// in hexadecimal digits.
+	CA, Serial string
+	NotAfter   time.Time
+	// Problem is why the files as they are now are not in use; empty if they are.
+	Problem string
+}
+
+// State looks at the files, as a handshake does, and tells what is in use.
+func (f *Files) State() State {
+	m := f.newest()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return State{CA: hex.EncodeToString(m.ca[:]), Serial: m.cert.Leaf.SerialNumber.Text(16), NotAfter: m.cert.Leaf.NotAfter, Problem: f.said}
 }
 
 // Open reads the files. It fails if they are not good now; later, bad files are
@@ -150,7 +170,7 @@ func (f *Files) read() (m *material, sum [sha256.Size]byte, err error) {
 }
 
 func (f *Files) parse(ca, cert, key []byte) (*material, error) {
-	m := &material{}
+	m := &material{ca: sha256.Sum256(ca)}
 	var err error
 	if m.roots, err = pool(ca); err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(f.opt.Dir, CAFile), err)

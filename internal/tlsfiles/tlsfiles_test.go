@@ -189,6 +189,12 @@ func TestRenewal(t *testing.T) {
 	if p.lines("were renewed") != 1 {
 		t.Errorf("log:\n%s", &p.log)
 	}
+	earlier := p.State()
+	ca.Write(dir, tlstest.Leaf{ServerName: name}, ca, tlstest.NewCA(t))
+	p.look()
+	if st := p.State(); st.Problem != "" || st.CA == earlier.CA || len(st.CA) != 64 || st.Serial == earlier.Serial || !st.NotAfter.After(time.Now()) {
+		t.Errorf("%+v, before %+v", st, earlier)
+	}
 	// Not everything that is looked at is read.
 	p.broken[tlsfiles.KeyFile] = errors.New("read too often")
 	p.Client()
@@ -278,6 +284,9 @@ func TestFilesThatAreNoGood(t *testing.T) {
 			}
 			if p.lines("level=ERROR") != 1 || p.lines("the last good ones stay in use") != 1 {
 				t.Errorf("log:\n%s", &p.log)
+			}
+			if st := p.State(); !strings.Contains(st.Problem, c.says) {
+				t.Errorf("%+v", st)
 			}
 			ca.Write(dir, leaf)
 			p.look()

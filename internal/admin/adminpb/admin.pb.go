@@ -450,6 +450,8 @@ type StatusResponse struct {
 	PeerAddress string `protobuf:"bytes,34,opt,name=peer_address,json=peerAddress,proto3" json:"peer_address,omitempty"`
 	// host:port for clients, as it would stand in the membership.
 	ClientAddress string `protobuf:"bytes,35,opt,name=client_address,json=clientAddress,proto3" json:"client_address,omitempty"`
+	// The certificates that the member uses now; missing without TLS.
+	Tls           *TLSStatus `protobuf:"bytes,36,opt,name=tls,proto3" json:"tls,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -729,6 +731,87 @@ func (x *StatusResponse) GetClientAddress() string {
 	return ""
 }
 
+func (x *StatusResponse) GetTls() *TLSStatus {
+	if x != nil {
+		return x.Tls
+	}
+	return nil
+}
+
+// TLSStatus tells which files a member has taken up: it does so by itself, some
+// time after they have been replaced.
+type TLSStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The SHA-256 of ca.crt, and the serial number of the member's certificate,
+	// both in hexadecimal digits.
+	CaSha256 string `protobuf:"bytes,1,opt,name=ca_sha256,json=caSha256,proto3" json:"ca_sha256,omitempty"`
+	Serial   string `protobuf:"bytes,2,opt,name=serial,proto3" json:"serial,omitempty"`
+	// When the member's certificate runs out, in milliseconds since the Unix epoch.
+	NotAfterMs int64 `protobuf:"varint,3,opt,name=not_after_ms,json=notAfterMs,proto3" json:"not_after_ms,omitempty"`
+	// Why newer files are not used, if they are no good.
+	Problem       string `protobuf:"bytes,4,opt,name=problem,proto3" json:"problem,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TLSStatus) Reset() {
+	*x = TLSStatus{}
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TLSStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TLSStatus) ProtoMessage() {}
+
+func (x *TLSStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TLSStatus.ProtoReflect.Descriptor instead.
+func (*TLSStatus) Descriptor() ([]byte, []int) {
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *TLSStatus) GetCaSha256() string {
+	if x != nil {
+		return x.CaSha256
+	}
+	return ""
+}
+
+func (x *TLSStatus) GetSerial() string {
+	if x != nil {
+		return x.Serial
+	}
+	return ""
+}
+
+func (x *TLSStatus) GetNotAfterMs() int64 {
+	if x != nil {
+		return x.NotAfterMs
+	}
+	return 0
+}
+
+func (x *TLSStatus) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
 // Sighting is what a member has heard of another.
 type Sighting struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
@@ -752,7 +835,7 @@ type Sighting struct {
 
 func (x *Sighting) Reset() {
 	*x = Sighting{}
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[2]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -764,7 +847,7 @@ func (x *Sighting) String() string {
 func (*Sighting) ProtoMessage() {}
 
 func (x *Sighting) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[2]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -777,7 +860,7 @@ func (x *Sighting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sighting.ProtoReflect.Descriptor instead.
 func (*Sighting) Descriptor() ([]byte, []int) {
-	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{2}
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Sighting) GetMemberId() uint64 {
@@ -868,7 +951,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[3]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -880,7 +963,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[3]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -893,7 +976,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{3}
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Refusal) GetMemberId() uint64 {
@@ -961,7 +1044,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[4]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -973,7 +1056,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[4]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -986,7 +1069,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{4}
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Member) GetId() uint64 {
@@ -1058,7 +1141,7 @@ type DrainState struct {
 
 func (x *DrainState) Reset() {
 	*x = DrainState{}
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[5]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1070,7 +1153,7 @@ func (x *DrainState) String() string {
 func (*DrainState) ProtoMessage() {}
 
 func (x *DrainState) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[5]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1083,7 +1166,7 @@ func (x *DrainState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainState.ProtoReflect.Descriptor instead.
 func (*DrainState) Descriptor() ([]byte, []int) {
-	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{5}
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *DrainState) GetActive() bool {
@@ -1126,7 +1209,7 @@ type DiskHealth struct {
 
 func (x *DiskHealth) Reset() {
 	*x = DiskHealth{}
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[6]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1138,7 +1221,7 @@ func (x *DiskHealth) String() string {
 func (*DiskHealth) ProtoMessage() {}
 
 func (x *DiskHealth) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[6]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1151,7 +1234,7 @@ func (x *DiskHealth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiskHealth.ProtoReflect.Descriptor instead.
 func (*DiskHealth) Descriptor() ([]byte, []int) {
-	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{6}
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *DiskHealth) GetFailed() bool {
@@ -1210,7 +1293,7 @@ type SessionCounts struct {
 
 func (x *SessionCounts) Reset() {
 	*x = SessionCounts{}
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[7]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1222,7 +1305,7 @@ func (x *SessionCounts) String() string {
 func (*SessionCounts) ProtoMessage() {}
 
 func (x *SessionCounts) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[7]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1235,7 +1318,7 @@ func (x *SessionCounts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionCounts.ProtoReflect.Descriptor instead.
 func (*SessionCounts) Descriptor() ([]byte, []int) {
-	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{7}
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *SessionCounts) GetTotal() int64 {
@@ -1297,7 +1380,7 @@ type TransferLeadershipRequest struct {
 
 func (x *TransferLeadershipRequest) Reset() {
 	*x = TransferLeadershipRequest{}
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[8]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1309,7 +1392,7 @@ func (x *TransferLeadershipRequest) String() string {
 func (*TransferLeadershipRequest) ProtoMessage() {}
 
 func (x *TransferLeadershipRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[8]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1322,7 +1405,7 @@ func (x *TransferLeadershipRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeadershipRequest.ProtoReflect.Descriptor instead.
 func (*TransferLeadershipRequest) Descriptor() ([]byte, []int) {
-	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{8}
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *TransferLeadershipRequest) GetTargetMemberId() uint64 {
@@ -1342,7 +1425,7 @@ type TransferLeadershipResponse struct {
 
 func (x *TransferLeadershipResponse) Reset() {
 	*x = TransferLeadershipResponse{}
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[9]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1354,7 +1437,7 @@ func (x *TransferLeadershipResponse) String() string {
 func (*TransferLeadershipResponse) ProtoMessage() {}
 
 func (x *TransferLeadershipResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[9]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1367,7 +1450,7 @@ func (x *TransferLeadershipResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeadershipResponse.ProtoReflect.Descriptor instead.
 func (*TransferLeadershipResponse) Descriptor() ([]byte, []int) {
-	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{9}
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *TransferLeadershipResponse) GetLeaderId() uint64 {
@@ -1389,7 +1472,7 @@ type DrainRequest struct {
 
 func (x *DrainRequest) Reset() {
 	*x = DrainRequest{}
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[10]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1401,7 +1484,7 @@ func (x *DrainRequest) String() string {
 func (*DrainRequest) ProtoMessage() {}
 
 func (x *DrainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[10]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1414,7 +1497,7 @@ func (x *DrainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainRequest.ProtoReflect.Descriptor instead.
 func (*DrainRequest) Descriptor() ([]byte, []int) {
-	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{10}
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DrainRequest) GetCancel() bool {
@@ -1440,7 +1523,7 @@ type DrainResponse struct {
 
 func (x *DrainResponse) Reset() {
 	*x = DrainResponse{}
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[11]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1452,7 +1535,7 @@ func (x *DrainResponse) String() string {
 func (*DrainResponse) ProtoMessage() {}
 
 func (x *DrainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[11]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1465,7 +1548,7 @@ func (x *DrainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainResponse.ProtoReflect.Descriptor instead.
 func (*DrainResponse) Descriptor() ([]byte, []int) {
-	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{11}
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DrainResponse) GetDrain() *DrainState {
@@ -1483,7 +1566,7 @@ type TakeSnapshotRequest struct {
 
 func (x *TakeSnapshotRequest) Reset() {
 	*x = TakeSnapshotRequest{}
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[12]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1495,7 +1578,7 @@ func (x *TakeSnapshotRequest) String() string {
 func (*TakeSnapshotRequest) ProtoMessage() {}
 
 func (x *TakeSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[12]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1508,7 +1591,7 @@ func (x *TakeSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*TakeSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{12}
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{13}
 }
 
 type TakeSnapshotResponse struct {
@@ -1523,7 +1606,7 @@ type TakeSnapshotResponse struct {
 
 func (x *TakeSnapshotResponse) Reset() {
 	*x = TakeSnapshotResponse{}
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[13]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1535,7 +1618,7 @@ func (x *TakeSnapshotResponse) String() string {
 func (*TakeSnapshotResponse) ProtoMessage() {}
 
 func (x *TakeSnapshotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[13]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1548,7 +1631,7 @@ func (x *TakeSnapshotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeSnapshotResponse.ProtoReflect.Descriptor instead.
 func (*TakeSnapshotResponse) Descriptor() ([]byte, []int) {
-	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{13}
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *TakeSnapshotResponse) GetZxid() int64 {
@@ -1584,7 +1667,7 @@ type BootstrapRequest struct {
 
 func (x *BootstrapRequest) Reset() {
 	*x = BootstrapRequest{}
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[14]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1596,7 +1679,7 @@ func (x *BootstrapRequest) String() string {
 func (*BootstrapRequest) ProtoMessage() {}
 
 func (x *BootstrapRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[14]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1609,7 +1692,7 @@ func (x *BootstrapRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BootstrapRequest.ProtoReflect.Descriptor instead.
 func (*BootstrapRequest) Descriptor() ([]byte, []int) {
-	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{14}
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *BootstrapRequest) GetClusterId() string {
@@ -1636,7 +1719,7 @@ type BootstrapResponse struct {
 
 func (x *BootstrapResponse) Reset() {
 	*x = BootstrapResponse{}
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[15]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1648,7 +1731,7 @@ func (x *BootstrapResponse) String() string {
 func (*BootstrapResponse) ProtoMessage() {}
 
 func (x *BootstrapResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[15]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1661,7 +1744,7 @@ func (x *BootstrapResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BootstrapResponse.ProtoReflect.Descriptor instead.
 func (*BootstrapResponse) Descriptor() ([]byte, []int) {
-	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{15}
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *BootstrapResponse) GetClusterId() string {
@@ -1698,7 +1781,7 @@ type AddLearnerRequest struct {
 
 func (x *AddLearnerRequest) Reset() {
 	*x = AddLearnerRequest{}
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[16]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1710,7 +1793,7 @@ func (x *AddLearnerRequest) String() string {
 func (*AddLearnerRequest) ProtoMessage() {}
 
 func (x *AddLearnerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[16]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1723,7 +1806,7 @@ func (x *AddLearnerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddLearnerRequest.ProtoReflect.Descriptor instead.
 func (*AddLearnerRequest) Descriptor() ([]byte, []int) {
-	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{16}
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *AddLearnerRequest) GetConfigurationIndex() uint64 {
@@ -1780,7 +1863,7 @@ type PromoteRequest struct {
 
 func (x *PromoteRequest) Reset() {
 	*x = PromoteRequest{}
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[17]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1792,7 +1875,7 @@ func (x *PromoteRequest) String() string {
 func (*PromoteRequest) ProtoMessage() {}
 
 func (x *PromoteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[17]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1805,7 +1888,7 @@ func (x *PromoteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PromoteRequest.ProtoReflect.Descriptor instead.
 func (*PromoteRequest) Descriptor() ([]byte, []int) {
-	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{17}
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *PromoteRequest) GetConfigurationIndex() uint64 {
@@ -1839,7 +1922,7 @@ type RemoveRequest struct {
 
 func (x *RemoveRequest) Reset() {
 	*x = RemoveRequest{}
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[18]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1851,7 +1934,7 @@ func (x *RemoveRequest) String() string {
 func (*RemoveRequest) ProtoMessage() {}
 
 func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[18]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1864,7 +1947,7 @@ func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRequest) Descriptor() ([]byte, []int) {
-	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{18}
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RemoveRequest) GetConfigurationIndex() uint64 {
@@ -1893,7 +1976,7 @@ type MembershipResponse struct {
 
 func (x *MembershipResponse) Reset() {
 	*x = MembershipResponse{}
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[19]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1905,7 +1988,7 @@ func (x *MembershipResponse) String() string {
 func (*MembershipResponse) ProtoMessage() {}
 
 func (x *MembershipResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[19]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1918,7 +2001,7 @@ func (x *MembershipResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MembershipResponse.ProtoReflect.Descriptor instead.
 func (*MembershipResponse) Descriptor() ([]byte, []int) {
-	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{19}
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *MembershipResponse) GetConfigurationIndex() uint64 {
@@ -1956,7 +2039,7 @@ type StartCleanRequest struct {
 
 func (x *StartCleanRequest) Reset() {
 	*x = StartCleanRequest{}
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[20]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1968,7 +2051,7 @@ func (x *StartCleanRequest) String() string {
 func (*StartCleanRequest) ProtoMessage() {}
 
 func (x *StartCleanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[20]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1981,7 +2064,7 @@ func (x *StartCleanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartCleanRequest.ProtoReflect.Descriptor instead.
 func (*StartCleanRequest) Descriptor() ([]byte, []int) {
-	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{20}
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *StartCleanRequest) GetClusterId() string {
@@ -2015,7 +2098,7 @@ type StartCleanResponse struct {
 
 func (x *StartCleanResponse) Reset() {
 	*x = StartCleanResponse{}
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[21]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2027,7 +2110,7 @@ func (x *StartCleanResponse) String() string {
 func (*StartCleanResponse) ProtoMessage() {}
 
 func (x *StartCleanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[21]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2040,7 +2123,7 @@ func (x *StartCleanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartCleanResponse.ProtoReflect.Descriptor instead.
 func (*StartCleanResponse) Descriptor() ([]byte, []int) {
-	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{21}
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *StartCleanResponse) GetMovedTo() string {
@@ -2066,7 +2149,7 @@ type RecoverLostMajorityRequest struct {
 
 func (x *RecoverLostMajorityRequest) Reset() {
 	*x = RecoverLostMajorityRequest{}
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[22]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2078,7 +2161,7 @@ func (x *RecoverLostMajorityRequest) String() string {
 func (*RecoverLostMajorityRequest) ProtoMessage() {}
 
 func (x *RecoverLostMajorityRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[22]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2091,7 +2174,7 @@ func (x *RecoverLostMajorityRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecoverLostMajorityRequest.ProtoReflect.Descriptor instead.
 func (*RecoverLostMajorityRequest) Descriptor() ([]byte, []int) {
-	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{22}
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RecoverLostMajorityRequest) GetClusterId() string {
@@ -2137,7 +2220,7 @@ type RecoverLostMajorityResponse struct {
 
 func (x *RecoverLostMajorityResponse) Reset() {
 	*x = RecoverLostMajorityResponse{}
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[23]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2149,7 +2232,7 @@ func (x *RecoverLostMajorityResponse) String() string {
 func (*RecoverLostMajorityResponse) ProtoMessage() {}
 
 func (x *RecoverLostMajorityResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[23]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2162,7 +2245,7 @@ func (x *RecoverLostMajorityResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecoverLostMajorityResponse.ProtoReflect.Descriptor instead.
 func (*RecoverLostMajorityResponse) Descriptor() ([]byte, []int) {
-	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{23}
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RecoverLostMajorityResponse) GetClusterId() string {
@@ -2201,7 +2284,7 @@ type SnapshotRequest struct {
 
 func (x *SnapshotRequest) Reset() {
 	*x = SnapshotRequest{}
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[24]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2213,7 +2296,7 @@ func (x *SnapshotRequest) String() string {
 func (*SnapshotRequest) ProtoMessage() {}
 
 func (x *SnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[24]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2226,7 +2309,7 @@ func (x *SnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotRequest.ProtoReflect.Descriptor instead.
 func (*SnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{24}
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{25}
 }
 
 type SnapshotPart struct {
@@ -2240,7 +2323,7 @@ type SnapshotPart struct {
 
 func (x *SnapshotPart) Reset() {
 	*x = SnapshotPart{}
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[25]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2252,7 +2335,7 @@ func (x *SnapshotPart) String() string {
 func (*SnapshotPart) ProtoMessage() {}
 
 func (x *SnapshotPart) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[25]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2265,7 +2348,7 @@ func (x *SnapshotPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotPart.ProtoReflect.Descriptor instead.
 func (*SnapshotPart) Descriptor() ([]byte, []int) {
-	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{25}
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SnapshotPart) GetHeader() *SnapshotHeader {
@@ -2294,7 +2377,7 @@ type SnapshotHeader struct {
 
 func (x *SnapshotHeader) Reset() {
 	*x = SnapshotHeader{}
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[26]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2306,7 +2389,7 @@ func (x *SnapshotHeader) String() string {
 func (*SnapshotHeader) ProtoMessage() {}
 
 func (x *SnapshotHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[26]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2319,7 +2402,7 @@ func (x *SnapshotHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotHeader.ProtoReflect.Descriptor instead.
 func (*SnapshotHeader) Descriptor() ([]byte, []int) {
-	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{26}
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *SnapshotHeader) GetClusterId() string {
@@ -2371,7 +2454,7 @@ type WatchSessionsRequest struct {
 
 func (x *WatchSessionsRequest) Reset() {
 	*x = WatchSessionsRequest{}
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[27]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2383,7 +2466,7 @@ func (x *WatchSessionsRequest) String() string {
 func (*WatchSessionsRequest) ProtoMessage() {}
 
 func (x *WatchSessionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[27]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2396,7 +2479,7 @@ func (x *WatchSessionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchSessionsRequest.ProtoReflect.Descriptor instead.
 func (*WatchSessionsRequest) Descriptor() ([]byte, []int) {
-	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{27}
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *WatchSessionsRequest) GetResume() *SessionsPosition {
@@ -2439,7 +2522,7 @@ type SessionsPosition struct {
 
 func (x *SessionsPosition) Reset() {
 	*x = SessionsPosition{}
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[28]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2451,7 +2534,7 @@ func (x *SessionsPosition) String() string {
 func (*SessionsPosition) ProtoMessage() {}
 
 func (x *SessionsPosition) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[28]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2464,7 +2547,7 @@ func (x *SessionsPosition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionsPosition.ProtoReflect.Descriptor instead.
 func (*SessionsPosition) Descriptor() ([]byte, []int) {
-	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{28}
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *SessionsPosition) GetReign() uint64 {
@@ -2503,7 +2586,7 @@ type SessionsUpdate struct {
 
 func (x *SessionsUpdate) Reset() {
 	*x = SessionsUpdate{}
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[29]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2515,7 +2598,7 @@ func (x *SessionsUpdate) String() string {
 func (*SessionsUpdate) ProtoMessage() {}
 
 func (x *SessionsUpdate) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[29]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2528,7 +2611,7 @@ func (x *SessionsUpdate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionsUpdate.ProtoReflect.Descriptor instead.
 func (*SessionsUpdate) Descriptor() ([]byte, []int) {
-	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{29}
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SessionsUpdate) GetPosition() *SessionsPosition {
@@ -2615,7 +2698,7 @@ type SessionsSnapshot struct {
 
 func (x *SessionsSnapshot) Reset() {
 	*x = SessionsSnapshot{}
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[30]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2627,7 +2710,7 @@ func (x *SessionsSnapshot) String() string {
 func (*SessionsSnapshot) ProtoMessage() {}
 
 func (x *SessionsSnapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[30]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2640,7 +2723,7 @@ func (x *SessionsSnapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionsSnapshot.ProtoReflect.Descriptor instead.
 func (*SessionsSnapshot) Descriptor() ([]byte, []int) {
-	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{30}
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SessionsSnapshot) GetFirst() bool {
@@ -2682,7 +2765,7 @@ type SessionsChanges struct {
 
 func (x *SessionsChanges) Reset() {
 	*x = SessionsChanges{}
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[31]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2694,7 +2777,7 @@ func (x *SessionsChanges) String() string {
 func (*SessionsChanges) ProtoMessage() {}
 
 func (x *SessionsChanges) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[31]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2707,7 +2790,7 @@ func (x *SessionsChanges) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionsChanges.ProtoReflect.Descriptor instead.
 func (*SessionsChanges) Descriptor() ([]byte, []int) {
-	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{31}
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *SessionsChanges) GetChanges() []*SessionsChange {
@@ -2732,7 +2815,7 @@ type SessionsChange struct {
 
 func (x *SessionsChange) Reset() {
 	*x = SessionsChange{}
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[32]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2744,7 +2827,7 @@ func (x *SessionsChange) String() string {
 func (*SessionsChange) ProtoMessage() {}
 
 func (x *SessionsChange) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[32]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2757,7 +2840,7 @@ func (x *SessionsChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionsChange.ProtoReflect.Descriptor instead.
 func (*SessionsChange) Descriptor() ([]byte, []int) {
-	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{32}
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *SessionsChange) GetChange() isSessionsChange_Change {
@@ -2859,7 +2942,7 @@ type Session struct {
 
 func (x *Session) Reset() {
 	*x = Session{}
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[33]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2871,7 +2954,7 @@ func (x *Session) String() string {
 func (*Session) ProtoMessage() {}
 
 func (x *Session) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[33]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2884,7 +2967,7 @@ func (x *Session) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Session.ProtoReflect.Descriptor instead.
 func (*Session) Descriptor() ([]byte, []int) {
-	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{33}
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Session) GetId() uint64 {
@@ -2959,7 +3042,7 @@ type SessionEnd struct {
 
 func (x *SessionEnd) Reset() {
 	*x = SessionEnd{}
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[34]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2971,7 +3054,7 @@ func (x *SessionEnd) String() string {
 func (*SessionEnd) ProtoMessage() {}
 
 func (x *SessionEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[34]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2984,7 +3067,7 @@ func (x *SessionEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionEnd.ProtoReflect.Descriptor instead.
 func (*SessionEnd) Descriptor() ([]byte, []int) {
-	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{34}
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *SessionEnd) GetSession() *Session {
@@ -3037,7 +3120,7 @@ type Ephemeral struct {
 
 func (x *Ephemeral) Reset() {
 	*x = Ephemeral{}
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[35]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3049,7 +3132,7 @@ func (x *Ephemeral) String() string {
 func (*Ephemeral) ProtoMessage() {}
 
 func (x *Ephemeral) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[35]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3062,7 +3145,7 @@ func (x *Ephemeral) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ephemeral.ProtoReflect.Descriptor instead.
 func (*Ephemeral) Descriptor() ([]byte, []int) {
-	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{35}
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Ephemeral) GetPath() string {
@@ -3127,7 +3210,7 @@ type EphemeralGone struct {
 
 func (x *EphemeralGone) Reset() {
 	*x = EphemeralGone{}
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[36]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3139,7 +3222,7 @@ func (x *EphemeralGone) String() string {
 func (*EphemeralGone) ProtoMessage() {}
 
 func (x *EphemeralGone) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[36]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3152,7 +3235,7 @@ func (x *EphemeralGone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EphemeralGone.ProtoReflect.Descriptor instead.
 func (*EphemeralGone) Descriptor() ([]byte, []int) {
-	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{36}
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *EphemeralGone) GetPath() string {
@@ -3205,7 +3288,7 @@ type SessionsHeartbeat struct {
 
 func (x *SessionsHeartbeat) Reset() {
 	*x = SessionsHeartbeat{}
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[37]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3217,7 +3300,7 @@ func (x *SessionsHeartbeat) String() string {
 func (*SessionsHeartbeat) ProtoMessage() {}
 
 func (x *SessionsHeartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[37]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3230,7 +3313,7 @@ func (x *SessionsHeartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionsHeartbeat.ProtoReflect.Descriptor instead.
 func (*SessionsHeartbeat) Descriptor() ([]byte, []int) {
-	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{37}
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *SessionsHeartbeat) GetQuorum() bool {
@@ -3285,7 +3368,7 @@ type SessionTotals struct {
 
 func (x *SessionTotals) Reset() {
 	*x = SessionTotals{}
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[38]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3297,7 +3380,7 @@ func (x *SessionTotals) String() string {
 func (*SessionTotals) ProtoMessage() {}
 
 func (x *SessionTotals) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[38]
+	mi := &file_internal_admin_adminpb_admin_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3310,7 +3393,7 @@ func (x *SessionTotals) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionTotals.ProtoReflect.Descriptor instead.
 func (*SessionTotals) Descriptor() ([]byte, []int) {
-	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{38}
+	return file_internal_admin_adminpb_admin_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *SessionTotals) GetNotConnected() int64 {
@@ -3367,7 +3450,7 @@ var File_internal_admin_adminpb_admin_proto protoreflect.FileDescriptor
 const file_internal_admin_adminpb_admin_proto_rawDesc = "" +
 	"\n" +
 	"\"internal/admin/adminpb/admin.proto\x12\x11conclave.admin.v1\"\x0f\n" +
-	"\rStatusRequest\"\x92\n" +
+	"\rStatusRequest\"\xc2\n" +
 	"\n" +
 	"\x0eStatusResponse\x12\x1b\n" +
 	"\tmember_id\x18\x01 \x01(\x04R\bmemberId\x12\x12\n" +
@@ -3413,7 +3496,14 @@ const file_internal_admin_adminpb_admin_proto_rawDesc = "" +
 	"noQuorumMs\x129\n" +
 	"\tsightings\x18! \x03(\v2\x1b.conclave.admin.v1.SightingR\tsightings\x12!\n" +
 	"\fpeer_address\x18\" \x01(\tR\vpeerAddress\x12%\n" +
-	"\x0eclient_address\x18# \x01(\tR\rclientAddress\"\x91\x02\n" +
+	"\x0eclient_address\x18# \x01(\tR\rclientAddress\x12.\n" +
+	"\x03tls\x18$ \x01(\v2\x1c.conclave.admin.v1.TLSStatusR\x03tls\"|\n" +
+	"\tTLSStatus\x12\x1b\n" +
+	"\tca_sha256\x18\x01 \x01(\tR\bcaSha256\x12\x16\n" +
+	"\x06serial\x18\x02 \x01(\tR\x06serial\x12 \n" +
+	"\fnot_after_ms\x18\x03 \x01(\x03R\n" +
+	"notAfterMs\x12\x18\n" +
+	"\aproblem\x18\x04 \x01(\tR\aproblem\"\x91\x02\n" +
 	"\bSighting\x12\x1b\n" +
 	"\tmember_id\x18\x01 \x01(\x04R\bmemberId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\x05R\x04name\x12\x18\n" +
@@ -3696,7 +3786,7 @@ func file_internal_admin_adminpb_admin_proto_rawDescGZIP() []byte {
 }
 
 var file_internal_admin_adminpb_admin_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_internal_admin_adminpb_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
+var file_internal_admin_adminpb_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_internal_admin_adminpb_admin_proto_goTypes = []any{
 	(Membership)(0),                     // 0: conclave.admin.v1.Membership
 	(RefusalReason)(0),                  // 1: conclave.admin.v1.RefusalReason
@@ -3704,104 +3794,106 @@ var file_internal_admin_adminpb_admin_proto_goTypes = []any{
 	(SessionState)(0),                   // 3: conclave.admin.v1.SessionState
 	(*StatusRequest)(nil),               // 4: conclave.admin.v1.StatusRequest
 	(*StatusResponse)(nil),              // 5: conclave.admin.v1.StatusResponse
-	(*Sighting)(nil),                    // 6: conclave.admin.v1.Sighting
-	(*Refusal)(nil),                     // 7: conclave.admin.v1.Refusal
-	(*Member)(nil),                      // 8: conclave.admin.v1.Member
-	(*DrainState)(nil),                  // 9: conclave.admin.v1.DrainState
-	(*DiskHealth)(nil),                  // 10: conclave.admin.v1.DiskHealth
-	(*SessionCounts)(nil),               // 11: conclave.admin.v1.SessionCounts
-	(*TransferLeadershipRequest)(nil),   // 12: conclave.admin.v1.TransferLeadershipRequest
-	(*TransferLeadershipResponse)(nil),  // 13: conclave.admin.v1.TransferLeadershipResponse
-	(*DrainRequest)(nil),                // 14: conclave.admin.v1.DrainRequest
-	(*DrainResponse)(nil),               // 15: conclave.admin.v1.DrainResponse
-	(*TakeSnapshotRequest)(nil),         // 16: conclave.admin.v1.TakeSnapshotRequest
-	(*TakeSnapshotResponse)(nil),        // 17: conclave.admin.v1.TakeSnapshotResponse
-	(*BootstrapRequest)(nil),            // 18: conclave.admin.v1.BootstrapRequest
-	(*BootstrapResponse)(nil),           // 19: conclave.admin.v1.BootstrapResponse
-	(*AddLearnerRequest)(nil),           // 20: conclave.admin.v1.AddLearnerRequest
-	(*PromoteRequest)(nil),              // 21: conclave.admin.v1.PromoteRequest
-	(*RemoveRequest)(nil),               // 22: conclave.admin.v1.RemoveRequest
-	(*MembershipResponse)(nil),          // 23: conclave.admin.v1.MembershipResponse
-	(*StartCleanRequest)(nil),           // 24: conclave.admin.v1.StartCleanRequest
-	(*StartCleanResponse)(nil),          // 25: conclave.admin.v1.StartCleanResponse
-	(*RecoverLostMajorityRequest)(nil),  // 26: conclave.admin.v1.RecoverLostMajorityRequest
-	(*RecoverLostMajorityResponse)(nil), // 27: conclave.admin.v1.RecoverLostMajorityResponse
-	(*SnapshotRequest)(nil),             // 28: conclave.admin.v1.SnapshotRequest
-	(*SnapshotPart)(nil),                // 29: conclave.admin.v1.SnapshotPart
-	(*SnapshotHeader)(nil),              // 30: conclave.admin.v1.SnapshotHeader
-	(*WatchSessionsRequest)(nil),        // 31: conclave.admin.v1.WatchSessionsRequest
-	(*SessionsPosition)(nil),            // 32: conclave.admin.v1.SessionsPosition
-	(*SessionsUpdate)(nil),              // 33: conclave.admin.v1.SessionsUpdate
-	(*SessionsSnapshot)(nil),            // 34: conclave.admin.v1.SessionsSnapshot
-	(*SessionsChanges)(nil),             // 35: conclave.admin.v1.SessionsChanges
-	(*SessionsChange)(nil),              // 36: conclave.admin.v1.SessionsChange
-	(*Session)(nil),                     // 37: conclave.admin.v1.Session
-	(*SessionEnd)(nil),                  // 38: conclave.admin.v1.SessionEnd
-	(*Ephemeral)(nil),                   // 39: conclave.admin.v1.Ephemeral
-	(*EphemeralGone)(nil),               // 40: conclave.admin.v1.EphemeralGone
-	(*SessionsHeartbeat)(nil),           // 41: conclave.admin.v1.SessionsHeartbeat
-	(*SessionTotals)(nil),               // 42: conclave.admin.v1.SessionTotals
+	(*TLSStatus)(nil),                   // 6: conclave.admin.v1.TLSStatus
+	(*Sighting)(nil),                    // 7: conclave.admin.v1.Sighting
+	(*Refusal)(nil),                     // 8: conclave.admin.v1.Refusal
+	(*Member)(nil),                      // 9: conclave.admin.v1.Member
+	(*DrainState)(nil),                  // 10: conclave.admin.v1.DrainState
+	(*DiskHealth)(nil),                  // 11: conclave.admin.v1.DiskHealth
+	(*SessionCounts)(nil),               // 12: conclave.admin.v1.SessionCounts
+	(*TransferLeadershipRequest)(nil),   // 13: conclave.admin.v1.TransferLeadershipRequest
+	(*TransferLeadershipResponse)(nil),  // 14: conclave.admin.v1.TransferLeadershipResponse
+	(*DrainRequest)(nil),                // 15: conclave.admin.v1.DrainRequest
+	(*DrainResponse)(nil),               // 16: conclave.admin.v1.DrainResponse
+	(*TakeSnapshotRequest)(nil),         // 17: conclave.admin.v1.TakeSnapshotRequest
+	(*TakeSnapshotResponse)(nil),        // 18: conclave.admin.v1.TakeSnapshotResponse
+	(*BootstrapRequest)(nil),            // 19: conclave.admin.v1.BootstrapRequest
+	(*BootstrapResponse)(nil),           // 20: conclave.admin.v1.BootstrapResponse
+	(*AddLearnerRequest)(nil),           // 21: conclave.admin.v1.AddLearnerRequest
+	(*PromoteRequest)(nil),              // 22: conclave.admin.v1.PromoteRequest
+	(*RemoveRequest)(nil),               // 23: conclave.admin.v1.RemoveRequest
+	(*MembershipResponse)(nil),          // 24: conclave.admin.v1.MembershipResponse
+	(*StartCleanRequest)(nil),           // 25: conclave.admin.v1.StartCleanRequest
+	(*StartCleanResponse)(nil),          // 26: conclave.admin.v1.StartCleanResponse
+	(*RecoverLostMajorityRequest)(nil),  // 27: conclave.admin.v1.RecoverLostMajorityRequest
+	(*RecoverLostMajorityResponse)(nil), // 28: conclave.admin.v1.RecoverLostMajorityResponse
+	(*SnapshotRequest)(nil),             // 29: conclave.admin.v1.SnapshotRequest
+	(*SnapshotPart)(nil),                // 30: conclave.admin.v1.SnapshotPart
+	(*SnapshotHeader)(nil),              // 31: conclave.admin.v1.SnapshotHeader
+	(*WatchSessionsRequest)(nil),        // 32: conclave.admin.v1.WatchSessionsRequest
+	(*SessionsPosition)(nil),            // 33: conclave.admin.v1.SessionsPosition
+	(*SessionsUpdate)(nil),              // 34: conclave.admin.v1.SessionsUpdate
+	(*SessionsSnapshot)(nil),            // 35: conclave.admin.v1.SessionsSnapshot
+	(*SessionsChanges)(nil),             // 36: conclave.admin.v1.SessionsChanges
+	(*SessionsChange)(nil),              // 37: conclave.admin.v1.SessionsChange
+	(*Session)(nil),                     // 38: conclave.admin.v1.Session
+	(*SessionEnd)(nil),                  // 39: conclave.admin.v1.SessionEnd
+	(*Ephemeral)(nil),                   // 40: conclave.admin.v1.Ephemeral
+	(*EphemeralGone)(nil),               // 41: conclave.admin.v1.EphemeralGone
+	(*SessionsHeartbeat)(nil),           // 42: conclave.admin.v1.SessionsHeartbeat
+	(*SessionTotals)(nil),               // 43: conclave.admin.v1.SessionTotals
 }
 var file_internal_admin_adminpb_admin_proto_depIdxs = []int32{
 	2,  // 0: conclave.admin.v1.StatusResponse.role:type_name -> conclave.admin.v1.Role
-	9,  // 1: conclave.admin.v1.StatusResponse.drain:type_name -> conclave.admin.v1.DrainState
-	10, // 2: conclave.admin.v1.StatusResponse.disk:type_name -> conclave.admin.v1.DiskHealth
-	8,  // 3: conclave.admin.v1.StatusResponse.voters:type_name -> conclave.admin.v1.Member
-	8,  // 4: conclave.admin.v1.StatusResponse.learners:type_name -> conclave.admin.v1.Member
-	11, // 5: conclave.admin.v1.StatusResponse.sessions:type_name -> conclave.admin.v1.SessionCounts
+	10, // 1: conclave.admin.v1.StatusResponse.drain:type_name -> conclave.admin.v1.DrainState
+	11, // 2: conclave.admin.v1.StatusResponse.disk:type_name -> conclave.admin.v1.DiskHealth
+	9,  // 3: conclave.admin.v1.StatusResponse.voters:type_name -> conclave.admin.v1.Member
+	9,  // 4: conclave.admin.v1.StatusResponse.learners:type_name -> conclave.admin.v1.Member
+	12, // 5: conclave.admin.v1.StatusResponse.sessions:type_name -> conclave.admin.v1.SessionCounts
 	0,  // 6: conclave.admin.v1.StatusResponse.membership:type_name -> conclave.admin.v1.Membership
-	6,  // 7: conclave.admin.v1.StatusResponse.sightings:type_name -> conclave.admin.v1.Sighting
-	1,  // 8: conclave.admin.v1.Refusal.reason:type_name -> conclave.admin.v1.RefusalReason
-	9,  // 9: conclave.admin.v1.DrainResponse.drain:type_name -> conclave.admin.v1.DrainState
-	8,  // 10: conclave.admin.v1.MembershipResponse.voters:type_name -> conclave.admin.v1.Member
-	8,  // 11: conclave.admin.v1.MembershipResponse.learners:type_name -> conclave.admin.v1.Member
-	6,  // 12: conclave.admin.v1.RecoverLostMajorityResponse.given_up:type_name -> conclave.admin.v1.Sighting
-	30, // 13: conclave.admin.v1.SnapshotPart.header:type_name -> conclave.admin.v1.SnapshotHeader
-	32, // 14: conclave.admin.v1.WatchSessionsRequest.resume:type_name -> conclave.admin.v1.SessionsPosition
-	32, // 15: conclave.admin.v1.SessionsUpdate.position:type_name -> conclave.admin.v1.SessionsPosition
-	34, // 16: conclave.admin.v1.SessionsUpdate.snapshot:type_name -> conclave.admin.v1.SessionsSnapshot
-	35, // 17: conclave.admin.v1.SessionsUpdate.changes:type_name -> conclave.admin.v1.SessionsChanges
-	41, // 18: conclave.admin.v1.SessionsUpdate.heartbeat:type_name -> conclave.admin.v1.SessionsHeartbeat
-	37, // 19: conclave.admin.v1.SessionsSnapshot.sessions:type_name -> conclave.admin.v1.Session
-	39, // 20: conclave.admin.v1.SessionsSnapshot.ephemerals:type_name -> conclave.admin.v1.Ephemeral
-	36, // 21: conclave.admin.v1.SessionsChanges.changes:type_name -> conclave.admin.v1.SessionsChange
-	37, // 22: conclave.admin.v1.SessionsChange.session:type_name -> conclave.admin.v1.Session
-	38, // 23: conclave.admin.v1.SessionsChange.end:type_name -> conclave.admin.v1.SessionEnd
-	39, // 24: conclave.admin.v1.SessionsChange.ephemeral:type_name -> conclave.admin.v1.Ephemeral
-	40, // 25: conclave.admin.v1.SessionsChange.gone:type_name -> conclave.admin.v1.EphemeralGone
-	3,  // 26: conclave.admin.v1.Session.state:type_name -> conclave.admin.v1.SessionState
-	37, // 27: conclave.admin.v1.SessionEnd.session:type_name -> conclave.admin.v1.Session
-	42, // 28: conclave.admin.v1.SessionsHeartbeat.totals:type_name -> conclave.admin.v1.SessionTotals
-	37, // 29: conclave.admin.v1.SessionsHeartbeat.at_risk:type_name -> conclave.admin.v1.Session
-	4,  // 30: conclave.admin.v1.Admin.Status:input_type -> conclave.admin.v1.StatusRequest
-	18, // 31: conclave.admin.v1.Admin.Bootstrap:input_type -> conclave.admin.v1.BootstrapRequest
-	20, // 32: conclave.admin.v1.Admin.AddLearner:input_type -> conclave.admin.v1.AddLearnerRequest
-	21, // 33: conclave.admin.v1.Admin.Promote:input_type -> conclave.admin.v1.PromoteRequest
-	22, // 34: conclave.admin.v1.Admin.Remove:input_type -> conclave.admin.v1.RemoveRequest
-	24, // 35: conclave.admin.v1.Admin.StartClean:input_type -> conclave.admin.v1.StartCleanRequest
-	26, // 36: conclave.admin.v1.Admin.RecoverLostMajority:input_type -> conclave.admin.v1.RecoverLostMajorityRequest
-	28, // 37: conclave.admin.v1.Admin.Snapshot:input_type -> conclave.admin.v1.SnapshotRequest
-	12, // 38: conclave.admin.v1.Admin.TransferLeadership:input_type -> conclave.admin.v1.TransferLeadershipRequest
-	14, // 39: conclave.admin.v1.Admin.Drain:input_type -> conclave.admin.v1.DrainRequest
-	16, // 40: conclave.admin.v1.Admin.TakeSnapshot:input_type -> conclave.admin.v1.TakeSnapshotRequest
-	31, // 41: conclave.admin.v1.Admin.WatchSessions:input_type -> conclave.admin.v1.WatchSessionsRequest
-	5,  // 42: conclave.admin.v1.Admin.Status:output_type -> conclave.admin.v1.StatusResponse
-	19, // 43: conclave.admin.v1.Admin.Bootstrap:output_type -> conclave.admin.v1.BootstrapResponse
-	23, // 44: conclave.admin.v1.Admin.AddLearner:output_type -> conclave.admin.v1.MembershipResponse
-	23, // 45: conclave.admin.v1.Admin.Promote:output_type -> conclave.admin.v1.MembershipResponse
-	23, // 46: conclave.admin.v1.Admin.Remove:output_type -> conclave.admin.v1.MembershipResponse
-	25, // 47: conclave.admin.v1.Admin.StartClean:output_type -> conclave.admin.v1.StartCleanResponse
-	27, // 48: conclave.admin.v1.Admin.RecoverLostMajority:output_type -> conclave.admin.v1.RecoverLostMajorityResponse
-	29, // 49: conclave.admin.v1.Admin.Snapshot:output_type -> conclave.admin.v1.SnapshotPart
-	13, // 50: conclave.admin.v1.Admin.TransferLeadership:output_type -> conclave.admin.v1.TransferLeadershipResponse
-	15, // 51: conclave.admin.v1.Admin.Drain:output_type -> conclave.admin.v1.DrainResponse
-	17, // 52: conclave.admin.v1.Admin.TakeSnapshot:output_type -> conclave.admin.v1.TakeSnapshotResponse
-	33, // 53: conclave.admin.v1.Admin.WatchSessions:output_type -> conclave.admin.v1.SessionsUpdate
-	42, // [42:54] is the sub-list for method output_type
-	30, // [30:42] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	7,  // 7: conclave.admin.v1.StatusResponse.sightings:type_name -> conclave.admin.v1.Sighting
+	6,  // 8: conclave.admin.v1.StatusResponse.tls:type_name -> conclave.admin.v1.TLSStatus
+	1,  // 9: conclave.admin.v1.Refusal.reason:type_name -> conclave.admin.v1.RefusalReason
+	10, // 10: conclave.admin.v1.DrainResponse.drain:type_name -> conclave.admin.v1.DrainState
+	9,  // 11: conclave.admin.v1.MembershipResponse.voters:type_name -> conclave.admin.v1.Member
+	9,  // 12: conclave.admin.v1.MembershipResponse.learners:type_name -> conclave.admin.v1.Member
+	7,  // 13: conclave.admin.v1.RecoverLostMajorityResponse.given_up:type_name -> conclave.admin.v1.Sighting
+	31, // 14: conclave.admin.v1.SnapshotPart.header:type_name -> conclave.admin.v1.SnapshotHeader
+	33, // 15: conclave.admin.v1.WatchSessionsRequest.resume:type_name -> conclave.admin.v1.SessionsPosition
+	33, // 16: conclave.admin.v1.SessionsUpdate.position:type_name -> conclave.admin.v1.SessionsPosition
+	35, // 17: conclave.admin.v1.SessionsUpdate.snapshot:type_name -> conclave.admin.v1.SessionsSnapshot
+	36, // 18: conclave.admin.v1.SessionsUpdate.changes:type_name -> conclave.admin.v1.SessionsChanges
+	42, // 19: conclave.admin.v1.SessionsUpdate.heartbeat:type_name -> conclave.admin.v1.SessionsHeartbeat
+	38, // 20: conclave.admin.v1.SessionsSnapshot.sessions:type_name -> conclave.admin.v1.Session
+	40, // 21: conclave.admin.v1.SessionsSnapshot.ephemerals:type_name -> conclave.admin.v1.Ephemeral
+	37, // 22: conclave.admin.v1.SessionsChanges.changes:type_name -> conclave.admin.v1.SessionsChange
+	38, // 23: conclave.admin.v1.SessionsChange.session:type_name -> conclave.admin.v1.Session
+	39, // 24: conclave.admin.v1.SessionsChange.end:type_name -> conclave.admin.v1.SessionEnd
+	40, // 25: conclave.admin.v1.SessionsChange.ephemeral:type_name -> conclave.admin.v1.Ephemeral
+	41, // 26: conclave.admin.v1.SessionsChange.gone:type_name -> conclave.admin.v1.EphemeralGone
+	3,  // 27: conclave.admin.v1.Session.state:type_name -> conclave.admin.v1.SessionState
+	38, // 28: conclave.admin.v1.SessionEnd.session:type_name -> conclave.admin.v1.Session
+	43, // 29: conclave.admin.v1.SessionsHeartbeat.totals:type_name -> conclave.admin.v1.SessionTotals
+	38, // 30: conclave.admin.v1.SessionsHeartbeat.at_risk:type_name -> conclave.admin.v1.Session
+	4,  // 31: conclave.admin.v1.Admin.Status:input_type -> conclave.admin.v1.StatusRequest
+	19, // 32: conclave.admin.v1.Admin.Bootstrap:input_type -> conclave.admin.v1.BootstrapRequest
+	21, // 33: conclave.admin.v1.Admin.AddLearner:input_type -> conclave.admin.v1.AddLearnerRequest
+	22, // 34: conclave.admin.v1.Admin.Promote:input_type -> conclave.admin.v1.PromoteRequest
+	23, // 35: conclave.admin.v1.Admin.Remove:input_type -> conclave.admin.v1.RemoveRequest
+	25, // 36: conclave.admin.v1.Admin.StartClean:input_type -> conclave.admin.v1.StartCleanRequest
+	27, // 37: conclave.admin.v1.Admin.RecoverLostMajority:input_type -> conclave.admin.v1.RecoverLostMajorityRequest
+	29, // 38: conclave.admin.v1.Admin.Snapshot:input_type -> conclave.admin.v1.SnapshotRequest
+	13, // 39: conclave.admin.v1.Admin.TransferLeadership:input_type -> conclave.admin.v1.TransferLeadershipRequest
+	15, // 40: conclave.admin.v1.Admin.Drain:input_type -> conclave.admin.v1.DrainRequest
+	17, // 41: conclave.admin.v1.Admin.TakeSnapshot:input_type -> conclave.admin.v1.TakeSnapshotRequest
+	32, // 42: conclave.admin.v1.Admin.WatchSessions:input_type -> conclave.admin.v1.WatchSessionsRequest
+	5,  // 43: conclave.admin.v1.Admin.Status:output_type -> conclave.admin.v1.StatusResponse
+	20, // 44: conclave.admin.v1.Admin.Bootstrap:output_type -> conclave.admin.v1.BootstrapResponse
+	24, // 45: conclave.admin.v1.Admin.AddLearner:output_type -> conclave.admin.v1.MembershipResponse
+	24, // 46: conclave.admin.v1.Admin.Promote:output_type -> conclave.admin.v1.MembershipResponse
+	24, // 47: conclave.admin.v1.Admin.Remove:output_type -> conclave.admin.v1.MembershipResponse
+	26, // 48: conclave.admin.v1.Admin.StartClean:output_type -> conclave.admin.v1.StartCleanResponse
+	28, // 49: conclave.admin.v1.Admin.RecoverLostMajority:output_type -> conclave.admin.v1.RecoverLostMajorityResponse
+	30, // 50: conclave.admin.v1.Admin.Snapshot:output_type -> conclave.admin.v1.SnapshotPart
+	14, // 51: conclave.admin.v1.Admin.TransferLeadership:output_type -> conclave.admin.v1.TransferLeadershipResponse
+	16, // 52: conclave.admin.v1.Admin.Drain:output_type -> conclave.admin.v1.DrainResponse
+	18, // 53: conclave.admin.v1.Admin.TakeSnapshot:output_type -> conclave.admin.v1.TakeSnapshotResponse
+	34, // 54: conclave.admin.v1.Admin.WatchSessions:output_type -> conclave.admin.v1.SessionsUpdate
+	43, // [43:55] is the sub-list for method output_type
+	31, // [31:43] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_internal_admin_adminpb_admin_proto_init() }
@@ -3809,12 +3901,12 @@ func file_internal_admin_adminpb_admin_proto_init() {
 	if File_internal_admin_adminpb_admin_proto != nil {
 		return
 	}
-	file_internal_admin_adminpb_admin_proto_msgTypes[29].OneofWrappers = []any{
+	file_internal_admin_adminpb_admin_proto_msgTypes[30].OneofWrappers = []any{
 		(*SessionsUpdate_Snapshot)(nil),
 		(*SessionsUpdate_Changes)(nil),
 		(*SessionsUpdate_Heartbeat)(nil),
 	}
-	file_internal_admin_adminpb_admin_proto_msgTypes[32].OneofWrappers = []any{
+	file_internal_admin_adminpb_admin_proto_msgTypes[33].OneofWrappers = []any{
 		(*SessionsChange_Session)(nil),
 		(*SessionsChange_End)(nil),
 		(*SessionsChange_Ephemeral)(nil),
@@ -3826,7 +3918,7 @@ func file_internal_admin_adminpb_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_internal_admin_adminpb_admin_proto_rawDesc), len(file_internal_admin_adminpb_admin_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   39,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
