@@ -14,11 +14,11 @@ func (r *Roster) Report(now time.Duration, member uint64, rep *Report) {
 		return
 	}
 	v := r.members[member]
+	back := v == nil || v.silent // what is attached there counts from now on
 	if v == nil {
 		v = &view{firstTerm: rep.FirstTerm}
 		r.members[member] = v
 	}
-	back := v.silent
 	v.at, v.firstTerm, v.watches, v.silent = now, rep.FirstTerm, rep.Watches, false
 	v.full = v.full || rep.Full
 	if r.settled && rep.FirstTerm < r.floor {

@@ -43,6 +43,7 @@ type chaos struct {
 	r        *rig
 	m        *model
 	watchers []*watcher
+	mirror   mirror
 	options  func(*Options)
 }
 
@@ -73,8 +74,14 @@ func newChaos(t *testing.T, seed uint64) *chaos {
 func (x *chaos) run(steps int) {
 	for i := 0; i < steps && !x.t.Failed(); i++ {
 		x.step()
+		if x.chance(20) {
+			x.follow(5)
+		}
 	}
 	x.calm()
+	if !x.t.Failed() {
+		x.checkMirror()
+	}
 }
 
 func (x *chaos) chance(percent int) bool { return x.rng.IntN(100) < percent }
