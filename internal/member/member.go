@@ -255,6 +255,7 @@ func (m *Member) Stop() {
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
 	m.server.Drain(true)
+	m.drainSince.CompareAndSwap(0, time.Now().UnixNano()) // it is no longer ready
 	if m.clientListener != nil {
 		_ = m.clientListener.Close()
 	}

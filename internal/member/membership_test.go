@@ -3,6 +3,7 @@ package member
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -479,4 +480,45 @@ func TestOperatorsCalls(t *testing.T) {
 	if part, err := stream.Recv(); err != nil || len(part.GetData()) == 0 {
 		t.Fatal(err)
 	}
+}
+
+// A member that is added as an observer serves clients, and never gets a vote:
+// not by itself, not by an order, and not after a restart.
+func TestObserverByOrder(t *testing.T) {
+	t.Parallel()
+	e := newEnsemble(t, 2, "")
+	e.await = true
+	e.start(1)
+	e.start(2)
+	check(t, e.source(1).Bootstrap(e.order(), testCluster, e.id(1)))
+	e.ready1(1)
+	p := e.peer(2)
+	p.Observer = true
+	for range 2 { // repeated, it is a success
+		_, index := e.lead()
+		check(t, e.source(1).AddLearner(e.order(), index, p))
+	}
+	e.ready1(2)
+	e.connect(2, 10*time.Second, nil).mustCreate("/through-the-observer", jute.ModePersistent)
+	refuses := func() {
+		t.Helper()
+		_, index := e.lead()
+		refused(t, e.source(1).Promote(e.order(), index, e.id(2), 0), adminpb.RefusalReason_REFUSAL_REASON_OBSERVER)
+		st, err := e.api(2).Status(e.order(), &adminpb.StatusRequest{})
+		check(t, err)
+		if len(st.GetVoters()) != 1 || len(st.GetLearners()) != 1 || !st.GetLearners()[0].GetObserver() || st.GetRole() != adminpb.Role_ROLE_OBSERVER {
+			t.Errorf("%v", st)
+		}
+	}
+	refuses()
+	e.stop(2)
+	e.start(2)
+	e.ready1(2)
+	refuses()
+}
+
+// ready1 waits until member n is ready.
+func (e *ensemble) ready1(n int) {
+	e.t.Helper()
+	eventually(e.t, fmt.Sprintf("member %d is not ready", n), func() bool { st := e.source(n).Status(); ok, _ := st.Ready(); return ok })
 }

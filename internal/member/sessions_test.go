@@ -19,6 +19,7 @@ import (
 	"github.com/conclave-dev/conclave/internal/admin"
 	"github.com/conclave-dev/conclave/internal/admin/adminpb"
 	"github.com/conclave-dev/conclave/internal/jute"
+	"github.com/conclave-dev/conclave/internal/statemachine"
 )
 
 // watching is a stream of sessions, and what it has told.
@@ -360,4 +361,52 @@ func TestMatchPath(t *testing.T) {
 			t.Errorf("%s matches %s: %t", c.pattern, c.path, got)
 		}
 	}
+}
+
+// A hundred thousand sessions and ten thousand ephemerals are a table like any
+// other, and a change among them is told as fast.
+func TestManySessionsAreWatched(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+	t.Parallel()
+	e := newEnsemble(t, 1, "")
+	e.startAll()
+	const sessions, nodes, elsewhere = 100_000, 10_000, 77
+	n := e.members[0].node.Load()
+	var ops []byte
+	flush := func() {
+		n.ProposeAsLeader(ops)
+		ops = nil
+	}
+	for i := range sessions {
+		op := statemachine.MemberOp{Member: elsewhere, Boot: 1, Seq: uint64(i + 1)}
+		ops = statemachine.AppendCreateSession(ops, op, int64(i+1), [16]byte{}, 60_000, "10.1.2.3:45678", "10.1.2.3")
+		if i%1000 == 999 {
+			flush()
+		}
+	}
+	for i := range nodes {
+		req := jute.CreateRequest{Path: fmt.Sprintf("/worker-%05d", i), ACL: open, Mode: jute.ModeEphemeral, Data: []byte("holder")}
+		ops = statemachine.AppendSessionOp(ops, statemachine.SessionOp{Session: int64(i + 1), Epoch: 1, Seq: 1, Op: jute.OpCreate}, req.Append(nil, jute.OpCreate))
+		if i%1000 == 999 {
+			flush()
+		}
+	}
+	eventually(t, "not all of them are there", func() bool {
+		st := e.source(1).Status()
+		return st.Sessions.Total == sessions && st.Ephemerals == nodes
+	})
+	began := time.Now()
+	w := e.watch(1, &adminpb.WatchSessionsRequest{DataPatterns: []string{"/worker-*"}, AtRisk: 20})
+	w.until("not all of them are told", func() bool {
+		return len(w.sessions) == sessions && len(w.nodes) == nodes && len(w.beat.GetAtRisk()) == 20 && w.beat.GetTotals().GetConnecting() == sessions
+	})
+	t.Logf("told after %v", time.Since(began))
+	c := e.connect(1, 60*time.Second, nil)
+	began = time.Now()
+	c.mustCreate("/worker-new", jute.ModeEphemeral)
+	w.until("a new one is not told", func() bool { return w.nodes["/worker-new"] != nil })
+	t.Logf("a new one after %v", time.Since(began))
+	w.untilState(c, connected, e.id(1))
 }

@@ -31,7 +31,7 @@ func TestEnsembleOverTLS(t *testing.T) {
 	ca.Write(dir, leaf)
 	e := newEnsemble(t, 3, fmt.Sprintf("conclave.tls.dir=%s\nconclave.tls.serverName=%s\nconclave.adminAddress=127.0.0.1:0\n", dir, tlsName))
 	e.startAll()
-	c := e.connect(1, 10*time.Second, nil)
+	c := e.connect(1, 60*time.Second, nil)
 	c.mustCreate("/before", jute.ModePersistent)
 
 	for _, phase := range []struct {
@@ -43,6 +43,7 @@ func TestEnsembleOverTLS(t *testing.T) {
 		e.stop(2)
 		e.start(2)
 		e.ready()
+		c.sync()
 	}
 	c.mustCreate("/after", jute.ModePersistent)
 	e.sameState()

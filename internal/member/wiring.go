@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/netip"
 	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -120,6 +122,11 @@ func (m *Member) letGo(within time.Duration) {
 	})
 }
 
+func isLoopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.IsLoopback()
+}
+
 // openTLS reads what the member shows to others, if it is to show anything.
 func (m *Member) openTLS() (err error) {
 	if m.cfg.TLS.Dir == "" {
@@ -150,6 +157,9 @@ func (m *Member) openSurfaces() error {
 	}
 	opts := admin.GRPCOptions{
 		Address: m.cfg.AdminAddress, Socket: admin.SocketPath(m.cfg.DataDir), HealthAddress: m.cfg.HealthAddress, Log: m.log,
+	}
+	if host, _, err := net.SplitHostPort(m.cfg.AdminAddress); err == nil && m.tls == nil && !isLoopback(host) {
+		m.log.Warn("whoever reaches the admin API's address can order this member about: it speaks TLS with conclave.tls.dir", "address", m.cfg.AdminAddress)
 	}
 	if m.tls != nil {
 		opts.TLS = m.tls.Server(tlsfiles.RoleOperator, "h2")
