@@ -31,9 +31,6 @@ func TestEnsembleOverTLS(t *testing.T) {
 	ca.Write(dir, leaf)
 	e := newEnsemble(t, 3, fmt.Sprintf("conclave.tls.dir=%s\nconclave.tls.serverName=%s\nconclave.adminAddress=127.0.0.1:0\n", dir, tlsName))
 	e.startAll()
-	c := e.connect(1, 60*time.Second, nil)
-	c.mustCreate("/before", jute.ModePersistent)
-
 	for _, phase := range []struct {
 		by      *tlstest.CA
 		trusted []*tlstest.CA
@@ -43,9 +40,8 @@ func TestEnsembleOverTLS(t *testing.T) {
 		e.stop(2)
 		e.start(2)
 		e.ready()
-		c.sync()
+		e.connect(1, 60*time.Second, nil).mustCreate("/phase-", jute.ModePersistentSequential)
 	}
-	c.mustCreate("/after", jute.ModePersistent)
 	e.sameState()
 
 	operatorDir := t.TempDir()
