@@ -97,6 +97,14 @@ func (n *Node) BeginJoin(p statemachine.Member, done func(error)) {
 	})
 }
 
+// BeginRemove is Remove for who can't wait, as BeginJoin is.
+func (n *Node) BeginRemove(id uint64, done func(error)) {
+	n.call(func() {
+		_, _, err := n.tryChange(0, func(v *view) ([]statemachine.Member, *Refusal) { return planRemove(v, id) })
+		done(err)
+	})
+}
+
 // tryChange makes one step towards what plan wants, and returns how long to
 // wait for it. The loop calls it.
 func (n *Node) tryChange(index uint64, plan func(*view) ([]statemachine.Member, *Refusal)) (done bool, wait time.Duration, err error) {

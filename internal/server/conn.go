@@ -191,7 +191,7 @@ func (c *Conn) flush() {
 			return
 		}
 		if n < len(buf) {
-			c.srv.conns.spawn(func() { c.drain(buf, n) })
+			c.srv.opt.Spawn(func() { c.drain(buf, n) })
 			return
 		}
 		c.mu.Lock()

@@ -57,6 +57,10 @@ type Options struct {
 	// without contact to a quorum lets its client go.
 	QuorumLease int
 
+	// Spawn runs what waits for a client that does not read; nil for a goroutine
+	// each, which Stop waits for.
+	Spawn func(func())
+
 	Now        func() time.Duration // monotonic
 	WallMillis func() int64         // time of day, milliseconds since the Unix epoch
 	Metrics    *metrics.Metrics
@@ -167,6 +171,9 @@ func New(opt Options) *Server {
 	}
 	if opt.ExtendedTypes {
 		s.flags |= statemachine.FlagExtendedTypes
+	}
+	if s.opt.Spawn == nil {
+		s.opt.Spawn = s.conns.spawn
 	}
 	s.conns.init()
 	s.flusher.init()

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/conclave-dev/conclave/internal/jute"
+	"github.com/conclave-dev/conclave/internal/statemachine"
 	"github.com/conclave-dev/conclave/internal/storage/vfs"
 )
 
@@ -45,6 +46,10 @@ const (
 	bugAnyEpoch = "expiry of any attachment"
 	// bugBlindToDisk: nobody looks whether the disk answers.
 	bugBlindToDisk = "blind to the disk"
+	// bugOpenHouse: a member asks nobody for rights.
+	bugOpenHouse = "open house"
+	// bugEagerReap: containers are removed before they had a child.
+	bugEagerReap = "eager reaping"
 	// bugMute: in the end nobody acknowledges entries any more.
 	bugMute = "mute followers"
 )
@@ -114,6 +119,11 @@ func (w *World) mutateLog(e *raftpb.Entry) *raftpb.Entry {
 	switch w.opt.Bug {
 	case bugEternal:
 		data = persistEphemerals(e.GetData())
+	case bugEagerReap:
+		data = append([]byte(nil), e.GetData()...)
+		if len(data) > 0 && e.GetIndex()%50 == 0 {
+			data = statemachine.AppendReap(data, containers+"0", 1)
+		}
 	case bugAnyEpoch:
 		// Whoever applies the entry first decides what it is.
 		if known, ok := w.truth.entries[e.GetIndex()]; ok {

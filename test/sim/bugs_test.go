@@ -26,11 +26,16 @@ func TestCheckersBite(t *testing.T) {
 		{bugNoEvent, "watch", []string{}, nil},
 		{bugTwice, "watch", []string{}, nil},
 		{bugLate, "watch", []string{}, nil},
+		{bugNoEvent, "persistent", []string{}, nil},
+		{bugTwice, "persistent", []string{}, nil},
+		{bugLate, "persistent", []string{}, nil},
+		{bugOpenHouse, "acl", []string{}, nil},
+		{bugEagerReap, "reap", []string{}, nil},
 		{bugSkip, "digest", []string{}, nil},
 		{bugBlindToDisk, "stall", []string{"hang"}, nil},
 		{bugMute, "live", []string{}, nil},
 	} {
-		t.Run(c.bug, func(t *testing.T) {
+		t.Run(c.bug+"/"+c.checker, func(t *testing.T) {
 			for seed := range uint64(20) {
 				opt := Options{Members: 3, Clients: 8, Pace: 3 * time.Second, Storm: 30 * time.Second, Calm: 10 * time.Second, Faults: c.faults, Bug: c.bug, Only: c.checker}
 				if c.tune != nil {

@@ -11,6 +11,12 @@ import (
 func (t *truth) answered(cl *client, q *request, h jute.ReplyHeader, d *jute.Decoder) {
 	w := t.w
 	cl.answered = append(cl.answered, q.heardAt)
+	if q.op == jute.OpAuth {
+		if h.Err != jute.OK {
+			w.violate("acl", "%s has proven who it is, and is told %v", cl.name, h.Err)
+		}
+		return // answered at once; it shows nothing
+	}
 	if h.Zxid < cl.seen {
 		w.violate("order", "%s: the answer to %v shows zxid %#x, an earlier one showed %#x", cl.name, q.what, h.Zxid, cl.seen)
 	}
@@ -25,6 +31,11 @@ func (t *truth) answered(cl *client, q *request, h jute.ReplyHeader, d *jute.Dec
 		}
 	case jute.OpSetWatches, jute.OpSetWatches2:
 		cl.rewatched(q, h.Zxid)
+	case jute.OpAddWatch:
+		if h.Err != jute.OK {
+			w.violate("persistent", "%s: %s: %v", cl.name, q.what, h.Err)
+		}
+		cl.setLasting(q.lasting, h.Zxid)
 	case jute.OpGetData, jute.OpExists, jute.OpGetChildren2:
 		w.stats.Reads++
 		t.checkRead(cl, q, h, d)
@@ -57,7 +68,7 @@ func (t *truth) checkWrite(cl *client, q *request, h jute.ReplyHeader, d *jute.D
 	var path string
 	var st jute.Stat
 	switch q.op {
-	case jute.OpCreate2:
+	case jute.OpCreate2, jute.OpCreateContainer, jute.OpCreateTTL:
 		path = d.String()
 		st.Decode(d)
 	case jute.OpSetData:
@@ -79,7 +90,13 @@ func (t *truth) checkWrite(cl *client, q *request, h jute.ReplyHeader, d *jute.D
 func (t *truth) checkRead(cl *client, q *request, h jute.ReplyHeader, d *jute.Decoder) {
 	w := t.w
 	want := t.nodeAt(q.path, h.Zxid)
-	got := nodeState{zxid: want.zxid, exists: h.Err == jute.OK, data: want.data, children: want.children}
+	if denied := want.exists && want.locked && q.op != jute.OpExists && !cl.locksmith; denied != (h.Err == jute.ErrNoAuth) {
+		w.violate("acl", "%s: %s at zxid %#x is answered with %v (locked: %v, has the key: %v)", cl.name, q.what, h.Zxid, h.Err, want.locked, cl.locksmith)
+		return
+	} else if denied {
+		return
+	}
+	got := nodeState{zxid: want.zxid, exists: h.Err == jute.OK, locked: want.locked, data: want.data, children: want.children}
 	if got.exists {
 		switch q.op {
 		case jute.OpGetData:

@@ -99,5 +99,6 @@ func (w *World) conclude() {
 			}
 		}
 	}
+	w.truth.checkReaped()
 	w.note("the end: %d entries, zxid %#x", w.truth.index, w.truth.machine.Zxid())
 }

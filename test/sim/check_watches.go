@@ -61,6 +61,9 @@ func (cl *client) event(zxid int64, typ jute.EventType, path string) {
 	if zxid >= 0 && zxid <= cl.seen {
 		w.violate("watch", "%s: event %v %s of zxid %#x comes after an answer that shows %#x", cl.name, typ, path, zxid, cl.seen)
 	}
+	if cl.lastingEvent(zxid, typ, path) {
+		return
+	}
 	fired := false
 	rest := cl.watches[:0:0]
 	for _, o := range cl.watches {
@@ -87,6 +90,7 @@ func (cl *client) event(zxid int64, typ jute.EventType, path string) {
 // checkMissed judges an answer that shows zxid: no watch may be left that should
 // have fired before it.
 func (cl *client) checkMissed(zxid int64) {
+	cl.checkLasting(zxid)
 	for _, o := range cl.watches {
 		if o.pending {
 			continue
@@ -100,9 +104,10 @@ func (cl *client) checkMissed(zxid int64) {
 
 // rewatch sets the session's watches again, on a new connection.
 func (cl *client) rewatch() {
-	if len(cl.watches) == 0 {
+	if len(cl.watches) == 0 && cl.lasting == nil {
 		return
 	}
+	op := jute.OpSetWatches
 	req := jute.SetWatchesRequest{RelativeZxid: cl.seen}
 	for _, o := range cl.watches {
 		o.pending = true
@@ -115,14 +120,25 @@ func (cl *client) rewatch() {
 			req.Child = append(req.Child, o.path)
 		}
 	}
+	if o := cl.lasting; o != nil {
+		op, o.pending = jute.OpSetWatches2, true
+		if o.recursive {
+			req.Recurse = append(req.Recurse, o.path)
+		} else {
+			req.Persistent = append(req.Persistent, o.path)
+		}
+	}
 	cl.send(&request{
-		xid: jute.XidSetWatches, op: jute.OpSetWatches, body: req.Append(nil, jute.OpSetWatches),
+		xid: jute.XidSetWatches, op: op, body: req.Append(nil, op),
 		what: "set watches", relative: cl.seen,
 	})
 }
 
 // rewatched judges which watches setWatches has not raised an event for.
 func (cl *client) rewatched(q *request, zxid int64) {
+	if o := cl.lasting; o != nil && o.pending {
+		cl.setLasting(o, zxid)
+	}
 	for _, o := range cl.watches {
 		if !o.pending {
 			continue

@@ -15,6 +15,8 @@ type client struct {
 	place int
 	name  string
 	conn  *conn
+	// attempt counts the times that the client was to dial.
+	attempt int
 	// cuts say until when nothing goes between the client and a member, by the
 	// member's place.
 	cuts map[int]time.Duration
@@ -39,6 +41,11 @@ type client struct {
 	lastRead time.Duration
 
 	watches []*watched
+	lasting *lasting
+	// locksmith tells that the client proves to own the key (keySecret) on every connection.
+	locksmith bool
+	// dozesUntil is until when it reads nothing of what comes.
+	dozesUntil time.Duration
 }
 
 // request is what a client has sent, or is about to.
@@ -58,20 +65,33 @@ type request struct {
 	heardAt time.Duration
 	// after is the largest zxid that anybody had been told of an own write when
 	// this was sent.
-	after int64
+	after   int64
+	lasting *lasting // that an addWatch sets
 	// relative is the zxid of a setWatches.
 	relative int64
 }
 
 func (w *World) newClient(place int) {
 	cl := &client{w: w, place: place, name: fmt.Sprintf("c%d", place+1), cuts: make(map[int]time.Duration)}
+	cl.locksmith = place%3 == 0
 	cl.timeout = w.between(minTimeout, maxTimeout).Truncate(time.Millisecond)
 	w.clients = append(w.clients, cl)
-	w.after(w.between(0, time.Second), cl.connect)
+	cl.connectIn(w.between(0, time.Second))
 	cl.live()
 }
 
 func (cl *client) cutFrom(m *member) bool { return cl.cuts[m.place] > cl.w.now }
+
+// connectIn has the client dial when d has passed, and not before.
+func (cl *client) connectIn(d time.Duration) {
+	cl.attempt++
+	attempt := cl.attempt
+	cl.w.after(d, func() {
+		if cl.attempt == attempt {
+			cl.connect()
+		}
+	})
+}
 
 // connect dials some member, and tries again until one answers.
 func (cl *client) connect() {
@@ -79,7 +99,7 @@ func (cl *client) connect() {
 	m := w.members[w.rng.IntN(len(w.members))]
 	c := cl.dial(m)
 	if c == nil {
-		w.after(w.between(50*time.Millisecond, 500*time.Millisecond), cl.connect)
+		cl.connectIn(w.between(50*time.Millisecond, 500*time.Millisecond))
 		return
 	}
 	cl.conn, cl.in, cl.greeted, cl.owed = c, nil, false, nil
@@ -109,13 +129,13 @@ func (cl *client) drop(why string) {
 		// The session may be closed; the client does not look.
 		cl.forget()
 	}
-	cl.w.after(cl.w.between(time.Millisecond, 200*time.Millisecond), cl.connect)
+	cl.connectIn(cl.w.between(time.Millisecond, 200*time.Millisecond))
 }
 
 // forget is the end of the session for the client.
 func (cl *client) forget() {
 	cl.session, cl.password, cl.seen, cl.closing = 0, nil, 0, false
-	cl.watches, cl.answered = nil, nil
+	cl.watches, cl.answered, cl.lasting = nil, nil, nil
 }
 
 func (cl *client) closedBy(c *conn, who string) {
@@ -213,6 +233,9 @@ func (cl *client) greet(d *jute.Decoder) {
 	cl.session, cl.password = res.SessionID, append([]byte(nil), res.Password...)
 	cl.timeout = time.Duration(res.Timeout) * time.Millisecond
 	w.note("%s has session %#x", cl.name, cl.session)
+	if cl.locksmith {
+		cl.send(proveKey())
+	}
 	cl.rewatch()
 	cl.think(cl.conn)
 }

@@ -25,17 +25,37 @@ type conn struct {
 	sent, fed       int        // bytes of the client, sent and taken by the server
 	unheard         []*request // oldest first
 	held            []byte     // see mutateOutput
+	unread          int        // bytes that a client which does not read has on the way
 }
 
 func (c *conn) TryWrite(b []byte) (int, error) {
 	if c.closed || c.aborted {
 		return 0, errGone
 	}
-	c.out = append(c.out, b...)
-	return len(b), nil
+	n := len(b)
+	if c.w.now >= c.cl.dozesUntil {
+		c.unread = 0
+	} else {
+		n = min(n, max(window-c.unread, 0))
+		c.unread += n
+	}
+	c.out = append(c.out, b[:n]...)
+	return n, nil
 }
 
-func (c *conn) Write(b []byte) (int, error) { return c.TryWrite(b) }
+// Write runs in a coroutine, and waits for a client that does not read.
+func (c *conn) Write(b []byte) (int, error) {
+	for done := 0; ; {
+		n, err := c.TryWrite(b[done:])
+		if done += n; err != nil || done == len(b) {
+			return done, err
+		}
+		if !c.p.alive {
+			return done, errGone
+		}
+		c.w.running.sleep(c.cl.dozesUntil - c.w.now)
+	}
+}
 
 func (c *conn) Close() error {
 	c.closed = true
@@ -112,7 +132,7 @@ func (c *conn) settle() {
 	if len(c.out) > 0 {
 		b := c.mutateOutput(c.out)
 		c.out = nil
-		c.down = c.arrival(c.down)
+		c.down = max(c.arrival(c.down), c.cl.dozesUntil)
 		c.w.at(c.down, func() {
 			if !c.hungUp {
 				c.cl.receive(c, b)

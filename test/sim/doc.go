@@ -26,6 +26,10 @@
 //   - expiry: no session whose client was answered within its timeout expires;
 //   - watch: every watch fires once, for the first change, before any answer
 //     shows it;
+//   - persistent: a persistent watch fires once for every change, in order, and
+//     before any answer shows it;
+//   - acl: a locked node is read by those who have its key, and by nobody else;
+//   - reap: containers and nodes with a time to live go by themselves, not early;
 //   - digest: members have equal states at equal indexes;
 //   - stall: a leader without its disk is rid of leadership in time, if another can lead;
 //   - live: when everything is mended, everything goes on.
@@ -33,6 +37,12 @@
 // Each checker is known to bite: bugs.go has a bug for each, which the tests put
 // between the production packages and the simulation's clock, disks and
 // network.
+//
+// What is not tried here: how a member finds out that it was removed, and how a new
+// ensemble is made of the survivor of a lost majority. Both are package member's,
+// which has tests of its own; a simulated member is told, and starts clean with what
+// package storage has for that. Nor is what an outbox forgets of clients that have
+// hung up: they are promised nothing, so that no checker could tell.
 //
 // In the room: nothing that production code needs. Not in the room: real time,
 // goroutines that run beside each other, the iteration order of maps.

@@ -33,14 +33,16 @@ var faults = []fault{
 	{"corrupt", 3, (*World).corrupt},
 	{"bad-reads", 1, (*World).misread},
 	{"client-cut", 8, (*World).cutClient},
+	{"doze", 5, (*World).doze},
 	{"transfer", 6, (*World).transfer},
 	{"snapshot", 3, (*World).snapshot},
 	{"grow", 2, (*World).grow},
 	{"replace", 2, (*World).replaceDisk},
+	{"remove", 3, (*World).remove},
 }
 
 // harmless are those that leave members alone.
-var harmless = []string{"hang", "client-cut", "snapshot"}
+var harmless = []string{"hang", "client-cut", "doze", "snapshot"}
 
 // longestTrouble is how long any of the others is felt, at most.
 const longestTrouble = 15 * time.Second
@@ -255,6 +257,9 @@ func (w *World) expendable(m *member) bool {
 		return false
 	}
 	for _, o := range w.members {
+		if o.leaving {
+			return false
+		}
 		if o == m {
 			continue
 		}
@@ -310,6 +315,15 @@ func (w *World) cutClient(m *member) bool {
 	return true
 }
 
+// doze lets a client read nothing for a while. It goes on asking.
+func (w *World) doze(*member) bool {
+	cl := w.clients[w.rng.IntN(len(w.clients))]
+	d := w.between(50*time.Millisecond, 3*time.Second)
+	w.note("%s reads nothing for %v", cl.name, d)
+	cl.dozesUntil = max(cl.dozesUntil, w.now+d)
+	return true
+}
+
 // transfer hands leadership over, to somebody or to a certain voter.
 func (w *World) transfer(m *member) bool {
 	lead := w.leader()
@@ -354,5 +368,17 @@ func (w *World) replaceDisk(m *member) bool {
 	}
 	m.crash(true)
 	m.replace()
+	return true
+}
+
+// remove takes a member out of the ensemble, for good. The machine joins again, as
+// another member.
+func (w *World) remove(m *member) bool {
+	if m.proc == nil || !w.expendable(m) {
+		return false
+	}
+	w.note("%s is to be removed", m.name)
+	m.leaving = true
+	m.leave(m.id)
 	return true
 }

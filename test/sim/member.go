@@ -25,6 +25,7 @@ type member struct {
 	disk     disk
 	proc     *process // nil when none runs
 	wallSkew int64    // of its time of day, in milliseconds
+	leaving  bool     // it is being removed, or has been and has not joined anew
 }
 
 const clusterID = "00000000000000000000000000c0ffee"
@@ -206,6 +207,58 @@ func (m *member) enroll() {
 	m.join()
 }
 
+// leave has the leader remove the member, until it has. The member finds out a
+// little later, and refuses to serve; then it is told to start clean, and joins as
+// another.
+func (m *member) leave(id uint64) {
+	w := m.w
+	lead := w.leader()
+	switch {
+	case m.id != id: // it has lost its disk, and is another already
+		m.leaving = false
+		return
+	case lead == nil:
+	case lead == m:
+		// Leadership has come to it since.
+		m.proc.node.BeginTransfer(0, func(error) {})
+		m.proc.settle()
+	default:
+		if _, ok := lead.proc.node.Members().Get(id); !ok {
+			w.note("%s has been removed", m.name)
+			w.after(w.between(0, 2*time.Second), func() { m.startClean(id) })
+			return
+		}
+		lead.proc.node.BeginRemove(id, func(error) {})
+		lead.proc.settle()
+	}
+	w.after(300*time.Millisecond, func() { m.leave(id) })
+}
+
+// startClean moves aside what the member has, and has it join under a new id.
+func (m *member) startClean(id uint64) {
+	w := m.w
+	m.leaving = false
+	if m.id != id {
+		return
+	}
+	if m.proc != nil {
+		w.note("%s finds out, and refuses to serve", m.name)
+		m.disk.mem.Kill()
+		m.proc.die()
+	}
+	dir, err := m.openDir(false)
+	if err == nil {
+		err = errors.Join(dir.MoveAside(), dir.Close())
+	}
+	if err != nil {
+		w.violate("start", "%s does not start clean: %v", m.name, err)
+		return
+	}
+	m.id = w.rng.Uint64()>>1 | 1
+	w.note("%s starts clean, and is %x", m.name, m.id)
+	m.enroll()
+}
+
 // join asks the leader to take the member in, until it has.
 func (m *member) join() {
 	w := m.w
@@ -265,7 +318,7 @@ func (m *member) restartIn(d time.Duration) {
 	id := m.id
 	m.w.after(d, func() {
 		if m.proc == nil && m.id == id {
-			m.start()
+			m.start() // also if it is being removed: it does not know
 		}
 	})
 }

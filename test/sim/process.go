@@ -32,6 +32,10 @@ const (
 	segmentSize   = 16 << 10
 	snapEntries   = 60
 	keepEntries   = 30
+	maxUnsent     = 4 << 10
+	// window is how much of what the server sends a client that does not read can
+	// have on the way, in bytes.
+	window = 1 << 10
 )
 
 // process is one life of a member.
@@ -85,10 +89,11 @@ func (p *process) open() error {
 	p.srv = server.New(server.Options{
 		Member: id.MemberID, Boot: id.Boot,
 		TickTime: time.Second, MinTimeout: minTimeout, MaxTimeout: maxTimeout,
-		MaxBuffer: jute.DefaultMaxBuffer, MaxUnsent: 1 << 20, MaxOutstanding: 20, MaxHandshakes: 2,
-		EnforceQuota: true, ExtendedTypes: true, DigestAlg: "SHA1",
+		MaxBuffer: jute.DefaultMaxBuffer, MaxUnsent: maxUnsent, MaxOutstanding: 20, MaxHandshakes: 2,
+		SkipACL: p.w.opt.Bug == bugOpenHouse && m.place == 0, EnforceQuota: true, ExtendedTypes: true, DigestAlg: "SHA1",
 		ContainerInterval: time.Second, ContainerPerMinute: 10000, ElectionTime: 2 * time.Duration(p.w.opt.ElectionTicks) * tick, QuorumLease: 3,
-		Now: p.now, WallMillis: p.wall, Metrics: metrics.New(), Logger: logger,
+		Spawn: func(f func()) { p.wake(p.spawn(f), p.w.between(0, time.Millisecond)) },
+		Now:   p.now, WallMillis: p.wall, Metrics: metrics.New(), Logger: logger,
 	})
 	list, err := dir.Snapshots.List()
 	if err != nil {

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"encoding/binary"
 	"slices"
 	"strings"
@@ -34,7 +35,8 @@ type truth struct {
 	proposals       map[expiryOf]proposal
 	attachedAt      map[int64]time.Duration // when sessions were last attached
 	named           map[int64]uint32        // the attachments that the present entry's expiries were proposed for
-	deleted         []string                // by the operation that is being executed
+	deleted         []deletion              // by what is being executed
+	below, there    []told                  // what persistent watches are told of
 	deletedByClient map[string]int64        // the zxid of the last delete
 	bodies          map[opName][]byte       // of the entry that is being executed
 }
@@ -66,9 +68,15 @@ type outcome struct {
 type nodeState struct {
 	zxid     int64
 	exists   bool
+	locked   bool // only who has the key may read it
 	data     string
 	stat     jute.Stat
 	children string
+}
+
+type deletion struct {
+	path string
+	zxid int64
 }
 
 type change struct {
@@ -142,12 +150,15 @@ func (t *truth) applied(p *process, e *raftpb.Entry, asked []byte) {
 	if err := t.machine.Apply(e.GetIndex(), e.GetTerm(), e.GetData(), t); err != nil {
 		t.w.violate("lost", "entry %d can't be read: %v", e.GetIndex(), err)
 	}
+	t.removed(0, false)
 	t.digests[t.index] = t.machine.Digest()
 	t.checkOwned()
 }
 
 // appliedMembers takes a change of the membership.
 func (t *truth) appliedMembers(p *process, index, term uint64, list []statemachine.Member) {
+	// It is a set: who has begun from a snapshot has it in another order.
+	list = slices.SortedFunc(slices.Values(list), func(a, b statemachine.Member) int { return cmp.Or(a.Name-b.Name, cmp.Compare(a.ID, b.ID)) })
 	if t.known(p, index, applied{term: term, data: string(statemachine.EncodeMembers(list)), kind: "membership"}) {
 		return
 	}
@@ -205,6 +216,18 @@ func (t *truth) proposed(p *process, ops []byte) {
 			id := int64(binary.BigEndian.Uint64(op[6:]))
 			t.proposals[expiryOf{id, binary.BigEndian.Uint32(op[14:])}] = proposal{t.w.now, p.restarted}
 			t.w.note("%s proposes to expire session %#x", p.m.name, id)
+			t.w.revive(id)
+		}
+	}
+}
+
+// revive has the client of a session come back at the very moment at which that is
+// proposed to expire, every now and then.
+func (w *World) revive(id int64) {
+	for _, cl := range w.clients {
+		if cl.session == id && cl.conn == nil && !w.mended && w.allowed("client-cut") && w.chance(2) {
+			clear(cl.cuts)
+			cl.connectIn(w.between(0, 2*time.Millisecond))
 		}
 	}
 }
@@ -215,10 +238,14 @@ func (t *truth) Changed(ev statemachine.Event) {
 	parent := parentOf(path)
 	t.record(path, ev.Zxid)
 	t.data[path] = append(t.data[path], change{ev.Zxid, ev.Type})
+	t.tell(ev.Zxid, ev.Type, path)
+	if ev.Type != jute.EventNodeDataChanged {
+		t.tell(ev.Zxid, jute.EventNodeChildrenChanged, parent)
+	}
 	switch ev.Type {
 	case jute.EventNodeDeleted:
 		t.children[path] = append(t.children[path], change{ev.Zxid, jute.EventNodeDeleted})
-		t.deleted = append(t.deleted, path)
+		t.deleted = append(t.deleted, deletion{path, ev.Zxid})
 		fallthrough
 	case jute.EventNodeCreated:
 		t.record(parent, ev.Zxid)
@@ -228,15 +255,12 @@ func (t *truth) Changed(ev statemachine.Event) {
 
 // Replied implements statemachine.Sink.
 func (t *truth) Replied(r *statemachine.Result) {
-	deleted := t.deleted
-	t.deleted = nil
 	if r.Op == jute.OpSync || r.Op == jute.OpAuth {
 		return
 	}
-	for _, path := range deleted {
-		if r.Op != jute.OpCloseSession {
-			t.deletedByClient[path] = r.Zxid
-		}
+	t.removed(r.Zxid, true)
+	if r.Op == jute.OpSetACL && r.Err == jute.OK {
+		t.record(lockedAt, r.Zxid) // no watch fires for it
 	}
 	body := string(t.bodies[opName{r.Session, r.Epoch, r.Seq}])
 	if t.outcomes[r.Zxid] != nil {
@@ -263,7 +287,8 @@ func (t *truth) Attached(a *statemachine.Attachment) {
 
 // Ended implements statemachine.Sink.
 func (t *truth) Ended(e statemachine.End) {
-	t.deleted = nil
+	// Its ephemeral nodes, which go with it, are nobody's to account for.
+	t.deleted = slices.DeleteFunc(t.deleted, func(d deletion) bool { return strings.HasPrefix(d.path, "/e") })
 	how := "closed"
 	if e.Expired {
 		how = "expired"
@@ -281,6 +306,7 @@ func (t *truth) record(path string, zxid int64) {
 		s.exists = true
 		s.data = string(tr.Data(id))
 		tr.Stat(id, &s.stat)
+		s.locked = !statemachine.CheckACL(tr.ACL(id), jute.PermRead, nil)
 		var names []string
 		for _, name := range tr.Children(id) {
 			names = append(names, strings.Clone(name))

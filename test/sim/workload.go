@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"crypto/sha1"
+	"encoding/base64"
 	"fmt"
 	"time"
 
@@ -38,6 +40,9 @@ func (cl *client) choose() *request {
 	eph := fmt.Sprintf("/e%d", w.rng.IntN(6))
 	cl.done++
 	tag := fmt.Sprintf("[%s.%d]", cl.name, cl.done)
+	if w.chance(5) {
+		return cl.chooseSpecial(tag)
+	}
 	switch n := w.rng.IntN(100); {
 	case n < 8:
 		return create(key, tag, jute.ModePersistent)
@@ -73,6 +78,76 @@ func (cl *client) choose() *request {
 		return read(jute.OpGetData, "/zookeeper/config", w.chance(2))
 	}
 	return &request{op: jute.OpCloseSession, what: "close the session"}
+}
+
+// keySecret proves that a client may do everything with the locked node.
+const (
+	keySecret = "owner:key"
+	lockedAt  = "/l"
+)
+
+// chooseSpecial picks a request about nodes that are more than data: persistent
+// watches and what they cover, containers, nodes with a time to live, locked ones.
+func (cl *client) chooseSpecial(tag string) *request {
+	w := cl.w
+	node := []string{lastingRoot, lastingNode, lastingNode + "/x", lastingRoot + "/b"}[w.rng.IntN(4)]
+	container := fmt.Sprintf("%s%d", containers, w.rng.IntN(2))
+	mortal := fmt.Sprintf("%s%d", mortals, w.rng.IntN(2))
+	switch n := w.rng.IntN(24); {
+	case n < 2 && cl.lasting == nil:
+		return cl.watchLasting()
+	case n < 6:
+		return create(node, tag, jute.ModePersistent)
+	case n < 9:
+		return set(node, tag, -1)
+	case n < 11:
+		return remove(node)
+	case n < 13:
+		return createContainer(container, tag)
+	case n < 14:
+		return create(container+"/m", tag, jute.ModePersistent)
+	case n < 16:
+		return remove(container + "/m")
+	case n < 18:
+		return createMortal(mortal, tag)
+	case n < 19:
+		return set(mortal, tag, -1)
+	case n < 20:
+		return create(lockedAt, tag, jute.ModePersistent)
+	case n < 21:
+		return lock(w.chance(2))
+	case n < 22:
+		return set(lockedAt, tag, -1)
+	case n < 23:
+		return remove(lockedAt)
+	}
+	return read(jute.OpGetData, lockedAt, false)
+}
+
+func (cl *client) watchLasting() *request {
+	o := &lasting{path: lastingNode, recursive: cl.place%2 == 0}
+	sel := jute.WatchSelection{Path: lastingNode, Kind: int32(jute.AddWatchPersistent)}
+	if o.recursive {
+		o.path = lastingRoot
+		sel = jute.WatchSelection{Path: lastingRoot, Kind: int32(jute.AddWatchPersistentRecursive)}
+	}
+	return &request{op: jute.OpAddWatch, body: sel.Append(nil), path: o.path, lasting: o, what: "watch for good " + o.path}
+}
+
+// lock says who may use the locked node: its owner, or anybody.
+func lock(on bool) *request {
+	req := jute.SetACLRequest{Path: lockedAt, ACL: openACL, Version: -1}
+	if on {
+		sum := sha1.Sum([]byte(keySecret))
+		req.ACL = []jute.ACL{{Perms: jute.PermAll, ID: jute.ID{Scheme: "digest", ID: "owner:" + base64.StdEncoding.EncodeToString(sum[:])}}}
+	}
+	return &request{op: jute.OpSetACL, body: req.Append(nil), path: lockedAt, what: fmt.Sprintf("lock %s: %v", lockedAt, on)}
+}
+
+// proveKey shows that the client is the owner of the key.
+func proveKey() *request {
+	req := jute.AuthRequest{Scheme: "digest", Auth: []byte(keySecret)}
+	return &request{xid: jute.XidAuth, op: jute.OpAuth, body: req.Append(nil), what: "prove to be the owner of the key"}
 }
 
 func create(path, tag string, mode jute.CreateMode) *request {
