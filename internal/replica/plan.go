@@ -123,6 +123,10 @@ func planPromote(v *view, id, maxLag uint64) ([]statemachine.Member, *Refusal) {
 		return nil, refuse(WhyLagging, "server.%d (member %x) does not answer the leader", p.Name, id)
 	case pr.Stuck:
 		return nil, refuse(WhyLagging, "server.%d (member %x) answers the leader and acknowledges nothing: its disk may be stalled", p.Name, id)
+	case pr.Match == 0:
+		// Raft takes who was just added for active, and with a short log nobody is far
+		// behind: without this a process that was never started would get a vote.
+		return nil, refuse(WhyLagging, "server.%d (member %x) has not acknowledged anything yet", p.Name, id)
 	case pr.Match+maxLag < v.last:
 		return nil, refuse(WhyLagging, "server.%d (member %x) is %d entries behind the leader, where %d are allowed", p.Name, id, v.last-pr.Match, maxLag)
 	}
@@ -173,7 +177,7 @@ func planTarget(v *view, wanted []statemachine.Member) ([]statemachine.Member, *
 		if !ok {
 			return nil, refuse(WhyNotMember, "server.%d (member %x) is not in the ensemble: it has to be added as a learner first", p.Name, p.ID)
 		}
-		if pr := v.peers[p.ID]; p.Voter && !old.Voter && (!pr.Active || pr.Stuck || pr.Match+defaultPromoteLag < v.last) {
+		if pr := v.peers[p.ID]; p.Voter && !old.Voter && (!pr.Active || pr.Stuck || pr.Match == 0 || pr.Match+defaultPromoteLag < v.last) {
 			return nil, refuse(WhyLagging, "server.%d (member %x) is not close enough behind the leader to vote", p.Name, p.ID)
 		}
 	}

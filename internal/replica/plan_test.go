@@ -163,3 +163,25 @@ func TestPlans(t *testing.T) {
 		})
 	}
 }
+
+// Raft takes a member that was just added for active. It gets no vote before it
+// has acknowledged something, however short the log is.
+func TestPromotedUnheard(t *testing.T) {
+	v := parseView("1* 2l")
+	v.last = 100
+	v.peers[200] = Progress{Active: true, Learner: true}
+	wanted := slices.Clone(v.members.List)
+	wanted[1].Voter = true
+	for name, plan := range map[string]func() ([]statemachine.Member, *Refusal){
+		"promote": func() ([]statemachine.Member, *Refusal) { return planPromote(v, 200, 0) },
+		"target":  func() ([]statemachine.Member, *Refusal) { return planTarget(v, wanted) },
+	} {
+		if target, refusal := plan(); refusal == nil || refusal.Why != WhyLagging {
+			t.Errorf("%s: %v, %v", name, target, refusal)
+		}
+	}
+	v.peers[200] = Progress{Active: true, Learner: true, Match: 1}
+	if target, refusal := planPromote(v, 200, 0); refusal != nil || len(target) != 2 {
+		t.Errorf("after its first acknowledgement: %v, %v", target, refusal)
+	}
+}
