@@ -277,6 +277,11 @@ func (w *World) corrupt(m *member) bool {
 	if m.proc == nil || !w.expendable(m) {
 		return false
 	}
+	last, err := m.proc.log.LastIndex()
+	if err != nil {
+		panic(err) // it is always nil
+	}
+	m.had = logEnd{last, m.proc.log.HardState().GetTerm(), m.proc.log.HardState().GetVote()}
 	m.crash(false)
 	for range 1 + w.rng.IntN(3) {
 		m.rot()

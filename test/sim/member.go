@@ -25,7 +25,24 @@ type member struct {
 	disk     disk
 	proc     *process // nil when none runs
 	wallSkew int64    // of its time of day, in milliseconds
+	had      logEnd   // before bits of its disk have flipped
 	leaving  bool     // it is being removed, or has been and has not joined anew
+}
+
+// logEnd is what a log had last: its last entry, its term and the vote there.
+type logEnd struct {
+	last, term, vote uint64
+}
+
+// shortened reports whether bits that flipped took something from the end of the
+// log, which looks like a write that was cut short: no storage can tell, and no
+// member that lives with it is as good as its word (see package storage).
+func (m *member) shortened() bool {
+	had := m.had
+	m.had = logEnd{}
+	last, err := m.proc.log.LastIndex()
+	hs := m.proc.log.HardState()
+	return had != (logEnd{}) && err == nil && had != logEnd{last, hs.GetTerm(), hs.GetVote()}
 }
 
 const clusterID = "00000000000000000000000000c0ffee"
@@ -46,7 +63,7 @@ func (w *World) addMember(observer bool) *member {
 
 // blank gives the member an empty disk, and so an id that nobody has had.
 func (m *member) blank() {
-	m.disk = disk{mem: vfs.NewMem(nil)}
+	m.disk, m.had = disk{mem: vfs.NewMem(nil)}, logEnd{}
 	m.disk.mem.SetHook(m.hook)
 	m.id = m.w.rng.Uint64()>>1 | 1
 }
@@ -168,6 +185,13 @@ func (m *member) start() {
 		m.disk.lost = false
 		p.alive, m.proc = false, nil
 		m.restartIn(w.between(10*time.Millisecond, time.Second))
+		return
+	}
+	if err == nil && m.shortened() {
+		w.note("%s has lost what was last in its log", m.name)
+		p.alive, m.proc = false, nil
+		m.disk.mem.Kill()
+		m.replace()
 		return
 	}
 	if err == nil {
