@@ -199,7 +199,9 @@ func (c *cluster) transfer(to *member) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), orderTime)
+	// A transfer to a member that dies meanwhile is waited for as long as one
+	// is ready to wait.
+	ctx, cancel := context.WithTimeout(context.Background(), orderTime/5)
 	defer cancel()
 	_, err = api.TransferLeadership(ctx, &adminpb.TransferLeadershipRequest{TargetMemberId: id})
 	return err
