@@ -40,7 +40,8 @@ test-sim: ## SEEDS simulated ensembles under faults, from seed SEED on (100 take
 
 .PHONY: test-faults
 FAULTS_SECONDS ?= 20
-test-faults: build ## real processes under faults, histories judged; each storm takes FAULTS_SECONDS (28800 for a night; needs root, iproute2)
+test-faults: build ## real processes under faults, histories judged; each storm takes FAULTS_SECONDS (28800 for a night; needs root, iproute2; installs Debian's Java client)
+	./test/conformance/setup.sh
 	CONCLAVE_BIN=$(abspath $(BIN)/conclave-server) FAULTS_SECONDS=$(FAULTS_SECONDS) go test -tags faults -count=1 -timeout 24h ./test/faults
 
 .PHONY: test-conformance

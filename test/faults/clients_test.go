@@ -20,11 +20,13 @@ import (
 	"github.com/conclave-dev/conclave/test/faults/history"
 )
 
-// client is a genuine client (go-zookeeper/zk), listened to.
+// client is a genuine client, listened to: go-zookeeper/zk in this process, or
+// ZooKeeper's own in another one.
 type client struct {
 	name string
 	l    *load
 	zk   *zk.Conn
+	java *javaClient
 
 	mu   sync.Mutex
 	conn net.Conn
@@ -106,17 +108,34 @@ func (l *load) connect(name string, addrs []string, timeout time.Duration) *clie
 }
 
 func (c *client) dial(network, addr string, timeout time.Duration) (net.Conn, error) {
+	raw, err := c.reach(network, addr, timeout)
+	if err != nil {
+		return nil, err
+	}
+	return c.l.history.Tap(c.name, addr, raw, func(err error) { c.l.t.Errorf("the history has a gap: %v", err) }), nil
+}
+
+// reach connects to a member, unless the cable is out.
+func (c *client) reach(network, addr string, timeout time.Duration) (net.Conn, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.gone {
 		return nil, errors.New("the cable is out")
 	}
-	raw, err := net.DialTimeout(network, addr, timeout)
-	if err != nil {
-		return nil, err
+	conn, err := net.DialTimeout(network, addr, timeout)
+	if err == nil {
+		c.conn = conn
 	}
-	c.conn = c.l.history.Tap(c.name, addr, raw, func(err error) { c.l.t.Errorf("the history has a gap: %v", err) })
-	return c.conn, nil
+	return conn, err
+}
+
+// close ends the client, with its session if it is one that does so.
+func (c *client) close() {
+	if c.java != nil {
+		c.java.end()
+		return
+	}
+	c.zk.Close()
 }
 
 // unplug takes a client's network away, or gives it back.
@@ -249,7 +268,7 @@ func (l *load) progress() error {
 		}
 		err := eventually(c.name+" goes on", func() error {
 			if c.writes.Load() == before[c] {
-				return fmt.Errorf("it has written nothing more than %d times; its client is %v", before[c], c.zk.State())
+				return fmt.Errorf("it has written nothing more than %d times", before[c])
 			}
 			return nil
 		})
@@ -262,7 +281,14 @@ func (l *load) progress() error {
 
 // halt lets the workers finish; sessions stay open.
 func (l *load) halt() {
-	l.once.Do(func() { close(l.stop) })
+	l.once.Do(func() {
+		close(l.stop)
+		for _, c := range l.clients {
+			if c.java != nil {
+				c.close()
+			}
+		}
+	})
 	l.workers.Wait()
 }
 
@@ -285,6 +311,9 @@ func (l *load) conclude(c *cluster) {
 	// Every session that has something is there, or its client knows better.
 	c.must(auditor.everything(l))
 	for _, cl := range l.clients {
+		if cl.java != nil {
+			continue
+		}
 		c.must(eventually(cl.name+" writes once more", func() error {
 			_, err := cl.zk.Create("/log/e-", []byte("last of "+cl.name+fmt.Sprint(l.number.Add(1))), zk.FlagSequence, anybody)
 			return err
@@ -292,7 +321,7 @@ func (l *load) conclude(c *cluster) {
 	}
 	for _, cl := range l.clients {
 		if cl != auditor {
-			cl.zk.Close()
+			cl.close()
 		}
 	}
 	// With their sessions the ephemeral nodes go: the closed ones' at once, those
@@ -340,7 +369,7 @@ func (c *client) everything(l *load) error {
 // end leaves nothing running.
 func (l *load) end() {
 	for _, c := range l.clients {
-		c.zk.Close()
+		c.close()
 		c.unplug(true)
 	}
 	l.halt()

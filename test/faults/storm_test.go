@@ -318,6 +318,7 @@ func rageOn(t *testing.T, size int) {
 		t.Run(fmt.Sprintf("FAULTS_SEED=%d", n), func(t *testing.T) {
 			c := newCluster(t, size, 2).static()
 			c.newLoad(n, anySession...)
+			c.addJava(n, 10*time.Second)
 			c.must(c.load.progress())
 			c.rage(min(left, round), n)
 			for _, m := range c.members {
