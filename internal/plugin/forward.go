@@ -94,11 +94,12 @@ func open(conn httpstream.Connection, port int) (net.Conn, error) {
 	ours, theirs := net.Pipe()
 	f := &forwarded{Conn: ours, failed: make(chan struct{})}
 	go func() {
-		defer close(f.failed)
 		if text, err := io.ReadAll(io.LimitReader(failures, 4096)); err == nil && len(text) > 0 {
 			f.why = errors.New(strings.TrimSpace(string(text)))
-			theirs.Close()
+			defer theirs.Close()
 		}
+		// Whoever finds the pipe closed for this can read why.
+		close(f.failed)
 	}()
 	go func() {
 		io.Copy(theirs, data)

@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1alpha1 "github.com/conclave-dev/conclave/api/v1alpha1"
+	"github.com/conclave-dev/conclave/internal/admin/adminpb"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -25,6 +26,9 @@ var now = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 type fakeWorld struct {
 	clusters []v1alpha1.CoordinationCluster
 	tree     *fakeTree
+	// streams are what Watch gives, one after the other, and asked what it was asked.
+	streams []*fakeStream
+	asked   []*adminpb.WatchSessionsRequest
 }
 
 func (w *fakeWorld) Namespace() (string, error) { return "shop", nil }
@@ -108,7 +112,7 @@ func testWorld() *fakeWorld {
 				{Type: v1alpha1.ConditionDegraded, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonMemberDown, LastTransitionTime: ago(time.Minute), Message: "pod main-2 is pending"},
 			},
 			Members: []v1alpha1.MemberStatus{
-				{Pod: "main-0", Role: v1alpha1.RoleLeader, Ready: true, Zxid: "0x100000009", Connections: 12, Version: "1.0.0", Node: "n1"},
+				{Pod: "main-0", ID: "a1", Role: v1alpha1.RoleLeader, Ready: true, Zxid: "0x100000009", Connections: 12, Version: "1.0.0", Node: "n1"},
 				{Pod: "main-1", Role: v1alpha1.RoleFollower, Ready: true, Draining: true, Lag: 4, Zxid: "0x100000005", Connections: 3, Version: "1.0.0", Node: "n2"},
 				{Pod: "main-2", Role: v1alpha1.RoleNone, Message: "its pod is\npending"},
 			},
@@ -118,6 +122,7 @@ func testWorld() *fakeWorld {
 	}
 	fresh := v1alpha1.CoordinationCluster{ObjectMeta: metav1.ObjectMeta{Name: "new", Namespace: "shop", Generation: 1}}
 	return &fakeWorld{
+		streams:  []*fakeStream{{updates: told(), end: func() error { return errors.New("the leader has gone") }}},
 		clusters: []v1alpha1.CoordinationCluster{main, fresh},
 		tree: &fakeTree{locked: "/locks/db", nodes: map[string]string{
 			"/": "", "/locks": "", "/locks/db": "line 1\nno line end", "/locks/app": "x", "/config": "{}",
@@ -130,6 +135,9 @@ func TestGolden(t *testing.T) {
 	for _, line := range []string{
 		"status main", "status new", "ls main /", "ls main /locks", "get main /config", "stat main /locks", "stat main /locks/app",
 		"get --auth digest:me:secret main /locks/db",
+		"sessions main", "sessions main --state connecting", "sessions main --sort silence", "sessions main --state not-connected",
+		"ephemerals main", "ephemerals main /jobs", "ephemerals main /job",
+		"who main /jobs/leader", "who main /locks/db", "who main /locks",
 	} {
 		w := testWorld()
 		got, err := run(w, strings.Fields(line)...)
@@ -140,19 +148,24 @@ func TestGolden(t *testing.T) {
 		if w.tree.open != 0 {
 			t.Errorf("%s: a connection is left open", line)
 		}
-		name := filepath.Join("testdata", strings.NewReplacer(" ", "_", "/", "-", ":", "-").Replace(line)+".txt")
-		if *update {
-			if err := os.WriteFile(name, []byte(got), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(name)
-		if err != nil {
+		golden(t, strings.NewReplacer(" ", "_", "/", "-", ":", "-").Replace(line), got)
+	}
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	name = filepath.Join("testdata", name+".txt")
+	if *update {
+		if err := os.WriteFile(name, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if got != string(want) {
-			t.Errorf("%s:\n%s\nwant\n%s", line, got, want)
-		}
+	}
+	want, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s:\n%s\nwant\n%s", name, got, want)
 	}
 }
 
@@ -172,6 +185,11 @@ func TestRefusals(t *testing.T) {
 		"ls main /locks/":                   `"/locks/" is no path: it ends in a name`,
 		"get main /a//b":                    `"/a//b" is no path: it has // in it`,
 		"status other":                      "there is no other",
+		"sessions main --state gone":        `--state: "GONE" is none of NOT_CONNECTED, CONNECTING`,
+		"sessions main --state closed":      "--state: sessions that are CLOSED are no more; --watch shows how they end",
+		"sessions main --sort age":          `--sort: "age" is neither id nor silence`,
+		"ephemerals main a":                 `"a" is no path`,
+		"who main":                          "who needs CLUSTER PATH, and has 1 arguments",
 		"get main /missing":                 "/missing: there is no such node",
 		"get main /locks/db":                "/locks/db: the node's ACL does not allow it: try --auth",
 		"get --auth secret main /locks/db":  `--auth: "secret" is not SCHEME:VALUE`,
@@ -190,11 +208,13 @@ func TestRefusals(t *testing.T) {
 
 func TestCompletion(t *testing.T) {
 	for line, want := range map[string]string{
-		"__complete status ":           "main new",
-		"__complete status m":          "main",
-		"__complete ls main /":         "/config /locks",
-		"__complete get main /locks/d": "/locks/db",
-		"__complete status main ":      "",
+		"__complete status ":               "main new",
+		"__complete status m":              "main",
+		"__complete ls main /":             "/config /locks",
+		"__complete get main /locks/d":     "/locks/db",
+		"__complete status main ":          "",
+		"__complete sessions main --sort ": "id silence",
+		"__complete ephemerals main /c":    "/config",
 	} {
 		args := strings.Split(line, " ")
 		out, err := run(testWorld(), args...)

@@ -19,15 +19,15 @@ const timeout = 30 * time.Second
 
 // command is what all commands share.
 type command struct {
-	world World
-	out   io.Writer
-	auth  []string
+	world    World
+	out, err io.Writer
+	auth     []string
 }
 
 // New is the root command. The world is asked for when a command runs, once flags
 // are known.
 func New(world World, s Streams) *cobra.Command {
-	c := &command{world: world, out: s.Out}
+	c := &command{world: world, out: s.Out, err: s.Err}
 	root := &cobra.Command{
 		Use:           "kubectl-conclave",
 		Short:         "Look into coordination clusters",
@@ -38,7 +38,7 @@ func New(world World, s Streams) *cobra.Command {
 	}
 	root.SetOut(s.Out)
 	root.SetErr(s.Err)
-	root.AddCommand(c.status(), c.ls(), c.get(), c.stat())
+	root.AddCommand(c.status(), c.sessions(), c.ephemerals(), c.who(), c.ls(), c.get(), c.stat())
 	return root
 }
 

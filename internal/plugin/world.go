@@ -3,9 +3,14 @@ package plugin
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
+
 	v1alpha1 "github.com/conclave-dev/conclave/api/v1alpha1"
+	"github.com/conclave-dev/conclave/internal/admin/adminpb"
+	"github.com/conclave-dev/conclave/internal/projection/stream"
 )
 
 // World is what commands see of Kubernetes and of ensembles.
@@ -18,6 +23,14 @@ type World interface {
 	Cluster(ctx context.Context, name string) (*v1alpha1.CoordinationCluster, error)
 	// Tree connects to the client port of a member.
 	Tree(ctx context.Context, c *v1alpha1.CoordinationCluster, auth []Auth) (Tree, error)
+	// Watch asks the leader for its stream of sessions. The stream ends with the
+	// context, or when stop is called.
+	Watch(ctx context.Context, c *v1alpha1.CoordinationCluster, r *adminpb.WatchSessionsRequest) (s stream.Receiver, stop func(), err error)
+	// Leases lists those that mirror a cluster's nodes.
+	Leases(ctx context.Context, c *v1alpha1.CoordinationCluster) ([]coordinationv1.Lease, error)
+	// PodAt names the pod that has an address, as namespace/name, as far as the person
+	// may know; empty if there is none.
+	PodAt(ctx context.Context, a netip.Addr) string
 	Now() time.Time
 }
 

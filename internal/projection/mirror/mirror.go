@@ -305,7 +305,21 @@ func (m *Mirror) Resume() Position {
 func (m *Mirror) Zxid() int64 { return m.zxid }
 
 // Session returns a session.
-func (m *Mirror) Session(id uint64, now time.Time) (Session, bool) { return m.sessions.get(id, now) }
+func (m *Mirror) Session(id uint64, now time.Time) (Session, bool) {
+	s, ok := m.sessions.get(id, now)
+	for i := range m.beat.AtRisk {
+		m.hear(&s, &m.beat.AtRisk[i], now)
+	}
+	return s, ok
+}
+
+// hear corrects a silence by the leader's ranking, which knows better: changes do
+// not tell that a client was heard again.
+func (m *Mirror) hear(s, ranked *Session, now time.Time) {
+	if s.ID == ranked.ID && s.State == ranked.State {
+		s.Silence = ranked.Silence + now.Sub(m.beatAt)
+	}
+}
 
 // Sessions is the number of sessions.
 func (m *Mirror) Sessions() int { return m.sessions.len() }
@@ -355,14 +369,13 @@ func (m *Mirror) AtRisk(n int, now time.Time) []Session {
 			add(id)
 		}
 	}
-	// The leader knows better how long a client has been silent: changes do not
-	// tell that it was heard again.
-	since := now.Sub(m.beatAt)
+	ranking := make(map[uint64]*Session, len(m.beat.AtRisk))
+	for i := range m.beat.AtRisk {
+		ranking[m.beat.AtRisk[i].ID] = &m.beat.AtRisk[i]
+	}
 	for i := range list {
-		for j := range m.beat.AtRisk {
-			if r := &m.beat.AtRisk[j]; r.ID == list[i].ID && r.State == list[i].State {
-				list[i].Silence = r.Silence + since
-			}
+		if r := ranking[list[i].ID]; r != nil {
+			m.hear(&list[i], r, now)
 		}
 	}
 	slices.SortFunc(list, func(a, b Session) int {

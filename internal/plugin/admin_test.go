@@ -1,0 +1,175 @@
+package plugin
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"math/big"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+
+	v1alpha1 "github.com/conclave-dev/conclave/api/v1alpha1"
+	"github.com/conclave-dev/conclave/internal/admin/adminpb"
+)
+
+const memberName = "member.main.shop.conclave.dev"
+
+// authority is a cluster's, as its Secret has it.
+func authority(t *testing.T) (secret map[string][]byte, cert *x509.Certificate, key *ecdsa.PrivateKey) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageCertSign, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cert, err = x509.ParseCertificate(der); err != nil {
+		t.Fatal(err)
+	}
+	text, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return map[string][]byte{
+		"tls.crt": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		"tls.key": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: text}),
+	}, cert, key
+}
+
+// member is an admin port, which wants the operator's role.
+type member struct {
+	adminpb.UnimplementedAdminServer
+	leads bool
+	roles []string
+}
+
+func (m *member) WatchSessions(_ *adminpb.WatchSessionsRequest, s grpc.ServerStreamingServer[adminpb.SessionsUpdate]) error {
+	p, _ := peer.FromContext(s.Context())
+	m.roles = append(m.roles, p.AuthInfo.(credentials.TLSInfo).State.PeerCertificates[0].Subject.Organization...)
+	if !m.leads {
+		return status.Error(codes.FailedPrecondition, "this member does not lead")
+	}
+	for _, u := range told() {
+		if err := s.Send(u); err != nil {
+			return err
+		}
+	}
+	return status.Error(codes.Unavailable, "no longer the leader")
+}
+
+func serve(t *testing.T, m *member, ca *x509.Certificate, key *ecdsa.PrivateKey) net.Addr {
+	t.Helper()
+	own, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(2), DNSNames: []string{memberName},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}, ca, &own.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	trusted := x509.NewCertPool()
+	trusted.AddCert(ca)
+	s := grpc.NewServer(grpc.Creds(credentials.NewTLS(&tls.Config{
+		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: own}}, ClientCAs: trusted, ClientAuth: tls.RequireAndVerifyClientCert,
+	})))
+	adminpb.RegisterAdminServer(s, m)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go s.Serve(l)
+	t.Cleanup(s.Stop)
+	return l.Addr()
+}
+
+// The plugin makes itself a certificate that the admin port takes, and finds the
+// leader, though status names another.
+func TestWatchFindsTheLeader(t *testing.T) {
+	secret, ca, key := authority(t)
+	tlsConfig, err := adminTLS(secret, memberName, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	follower, leader := &member{}, &member{leads: true}
+	ports := map[string]net.Addr{"main-0": serve(t, follower, ca, key), "main-1": serve(t, leader, ca, key)}
+	var dialed []string
+	dial := func(_ context.Context, pod string) (net.Conn, error) {
+		dialed = append(dialed, pod)
+		a := ports[pod]
+		if a == nil {
+			return nil, errors.New("pod " + pod + " is not running")
+		}
+		return net.Dial("tcp", a.String())
+	}
+	cc := &v1alpha1.CoordinationCluster{}
+	cc.Name, cc.Namespace = "main", "shop"
+	cc.Status.Members = []v1alpha1.MemberStatus{{Pod: "main-2", Voter: true}, {Pod: "main-1", Voter: true}, {Pod: "main-0", Role: v1alpha1.RoleLeader}, {Pod: "main-observer-0", Role: v1alpha1.RoleObserver}}
+	s, stop, err := watch(t.Context(), cc, tlsConfig, dial, &adminpb.WatchSessionsRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	n := 0
+	for {
+		if _, err = s.Recv(); err != nil {
+			break
+		}
+		n++
+	}
+	if n != len(told()) || err.Error() != "no longer the leader" {
+		t.Errorf("%d messages, and then %v", n, err)
+	}
+	if dialed = slices.Compact(dialed); strings.Join(dialed, " ") != "main-0 main-2 main-1" {
+		t.Errorf("dialed %v", dialed)
+	}
+	if len(leader.roles) != 1 || leader.roles[0] != operatorRole {
+		t.Errorf("came as %v", leader.roles)
+	}
+	cc.Status.Members = cc.Status.Members[2:]
+	if _, _, err = watch(t.Context(), cc, tlsConfig, dial, &adminpb.WatchSessionsRequest{}); err == nil || !strings.Contains(err.Error(), "main-0: this member does not lead") {
+		t.Errorf("%v", err)
+	}
+	cc.Status.Members = nil
+	if _, _, err = watch(t.Context(), cc, tlsConfig, dial, &adminpb.WatchSessionsRequest{}); err == nil || !strings.Contains(err.Error(), "no member of shop/main is known") {
+		t.Errorf("%v", err)
+	}
+}
+
+// A member of another cluster, or whoever answers in its place, is not believed.
+func TestWatchVerifiesMembers(t *testing.T) {
+	secret, _, _ := authority(t)
+	_, otherCA, otherKey := authority(t)
+	stranger := &member{leads: true}
+	at := serve(t, stranger, otherCA, otherKey)
+	dial := func(context.Context) (net.Conn, error) { return net.Dial("tcp", at.String()) }
+	tlsConfig, err := adminTLS(secret, memberName, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := watchMember(t.Context(), tlsConfig, dial, &adminpb.WatchSessionsRequest{}); err == nil || len(stranger.roles) != 0 {
+		t.Errorf("%v, %v", err, stranger.roles)
+	}
+	if _, err := adminTLS(map[string][]byte{"tls.crt": secret["tls.crt"]}, memberName, time.Now()); err == nil || !strings.Contains(err.Error(), "the cluster's authority") {
+		t.Errorf("%v", err)
+	}
+}
