@@ -2,16 +2,9 @@ package plugin
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"math/big"
 	"net"
 	"sync/atomic"
 	"time"
@@ -22,61 +15,34 @@ import (
 
 	v1alpha1 "github.com/conclave-dev/conclave/api/v1alpha1"
 	"github.com/conclave-dev/conclave/internal/admin/adminpb"
+	"github.com/conclave-dev/conclave/internal/pki"
 	"github.com/conclave-dev/conclave/internal/projection/stream"
 )
 
 // portAdmin is where a member's pod serves the admin API.
 const portAdmin = 2890
 
-// operatorRole is the Organization that the admin port wants in a certificate.
-const operatorRole = "conclave:operator"
-
-// certificateLife is how long the certificate lasts with which a person connects.
+// policy is how long the certificate lasts with which a person connects.
 // Connections go on beyond it.
-const certificateLife = 10 * time.Minute
+var policy = pki.Policy{Life: 10 * time.Minute, Skew: pki.DefaultPolicy.Skew}
 
 // adminTLS makes a client certificate from a cluster's authority, as its Secret
 // has it, and a configuration that trusts its members, whatever their addresses.
 func adminTLS(secret map[string][]byte, serverName string, now time.Time) (*tls.Config, error) {
-	authority, err := tls.X509KeyPair(secret["tls.crt"], secret["tls.key"])
+	authority, err := pki.ParseAuthority(policy, "kubectl conclave", secret)
 	if err != nil {
 		return nil, fmt.Errorf("the cluster's authority: %w", err)
 	}
-	issuer, err := x509.ParseCertificate(authority.Certificate[0])
+	issued, err := authority.Issue(pki.RoleOperator, nil, now)
 	if err != nil {
 		return nil, fmt.Errorf("the cluster's authority: %w", err)
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	own, err := issued.TLS()
 	if err != nil {
 		return nil, err
-	}
-	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
-	if err != nil {
-		return nil, err
-	}
-	cert, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
-		SerialNumber: serial,
-		Subject:      pkix.Name{Organization: []string{operatorRole}, CommonName: "kubectl conclave"},
-		NotBefore:    now.Add(-certificateLife), NotAfter: now.Add(certificateLife),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-	}, issuer, &key.PublicKey, authority.PrivateKey)
-	if err != nil {
-		return nil, fmt.Errorf("making a certificate: %w", err)
-	}
-	// While the authority is being replaced, members have certificates of either.
-	trusted := x509.NewCertPool()
-	for _, name := range []string{"tls.crt", "next.crt", "former.crt"} {
-		for block, rest := pem.Decode(secret[name]); block != nil; block, rest = pem.Decode(rest) {
-			c, err := x509.ParseCertificate(block.Bytes)
-			if err != nil {
-				return nil, fmt.Errorf("the cluster's authority: %s: %w", name, err)
-			}
-			trusted.AddCert(c)
-		}
 	}
 	return &tls.Config{
-		Certificates: []tls.Certificate{{Certificate: [][]byte{cert}, PrivateKey: key}},
-		RootCAs:      trusted, ServerName: serverName, MinVersion: tls.VersionTLS13,
+		Certificates: []tls.Certificate{own}, RootCAs: authority.Pool(), ServerName: serverName, MinVersion: tls.VersionTLS13,
 	}, nil
 }
 

@@ -2,15 +2,8 @@ package plugin
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
-	"math/big"
 	"net"
 	"slices"
 	"strings"
@@ -25,34 +18,23 @@ import (
 
 	v1alpha1 "github.com/conclave-dev/conclave/api/v1alpha1"
 	"github.com/conclave-dev/conclave/internal/admin/adminpb"
+	"github.com/conclave-dev/conclave/internal/pki"
 )
 
 const memberName = "member.main.shop.conclave.dev"
 
-// authority is a cluster's, as its Secret has it.
-func authority(t *testing.T) (secret map[string][]byte, cert *x509.Certificate, key *ecdsa.PrivateKey) {
+// authority is a cluster's, and its Secret.
+func authority(t *testing.T) (*pki.Authority, map[string][]byte) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	a, err := pki.New(pki.DefaultPolicy, "shop/main", nil, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageCertSign, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	secret, err := a.Data()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if cert, err = x509.ParseCertificate(der); err != nil {
-		t.Fatal(err)
-	}
-	text, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return map[string][]byte{
-		"tls.crt": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
-		"tls.key": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: text}),
-	}, cert, key
+	return a, secret
 }
 
 // member is an admin port, which wants the operator's role.
@@ -76,21 +58,18 @@ func (m *member) WatchSessions(_ *adminpb.WatchSessionsRequest, s grpc.ServerStr
 	return status.Error(codes.Unavailable, "no longer the leader")
 }
 
-func serve(t *testing.T, m *member, ca *x509.Certificate, key *ecdsa.PrivateKey) net.Addr {
+func serve(t *testing.T, m *member, a *pki.Authority) net.Addr {
 	t.Helper()
-	own, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	issued, err := a.Issue(pki.RoleMember, []string{memberName}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(2), DNSNames: []string{memberName},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}, ca, &own.PublicKey, key)
+	own, err := issued.TLS()
 	if err != nil {
 		t.Fatal(err)
 	}
-	trusted := x509.NewCertPool()
-	trusted.AddCert(ca)
 	s := grpc.NewServer(grpc.Creds(credentials.NewTLS(&tls.Config{
-		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: own}}, ClientCAs: trusted, ClientAuth: tls.RequireAndVerifyClientCert,
+		Certificates: []tls.Certificate{own}, ClientCAs: a.Pool(), ClientAuth: tls.RequireAndVerifyClientCert,
 	})))
 	adminpb.RegisterAdminServer(s, m)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -105,13 +84,13 @@ func serve(t *testing.T, m *member, ca *x509.Certificate, key *ecdsa.PrivateKey)
 // The plugin makes itself a certificate that the admin port takes, and finds the
 // leader, though status names another.
 func TestWatchFindsTheLeader(t *testing.T) {
-	secret, ca, key := authority(t)
+	a, secret := authority(t)
 	tlsConfig, err := adminTLS(secret, memberName, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
 	follower, leader := &member{}, &member{leads: true}
-	ports := map[string]net.Addr{"main-0": serve(t, follower, ca, key), "main-1": serve(t, leader, ca, key)}
+	ports := map[string]net.Addr{"main-0": serve(t, follower, a), "main-1": serve(t, leader, a)}
 	var dialed []string
 	dial := func(_ context.Context, pod string) (net.Conn, error) {
 		dialed = append(dialed, pod)
@@ -142,7 +121,7 @@ func TestWatchFindsTheLeader(t *testing.T) {
 	if dialed = slices.Compact(dialed); strings.Join(dialed, " ") != "main-0 main-2 main-1" {
 		t.Errorf("dialed %v", dialed)
 	}
-	if len(leader.roles) != 1 || leader.roles[0] != operatorRole {
+	if len(leader.roles) != 1 || leader.roles[0] != string(pki.RoleOperator) {
 		t.Errorf("came as %v", leader.roles)
 	}
 	cc.Status.Members = cc.Status.Members[2:]
@@ -157,10 +136,10 @@ func TestWatchFindsTheLeader(t *testing.T) {
 
 // A member of another cluster, or whoever answers in its place, is not believed.
 func TestWatchVerifiesMembers(t *testing.T) {
-	secret, _, _ := authority(t)
-	_, otherCA, otherKey := authority(t)
+	_, secret := authority(t)
+	other, _ := authority(t)
 	stranger := &member{leads: true}
-	at := serve(t, stranger, otherCA, otherKey)
+	at := serve(t, stranger, other)
 	dial := func(context.Context) (net.Conn, error) { return net.Dial("tcp", at.String()) }
 	tlsConfig, err := adminTLS(secret, memberName, time.Now())
 	if err != nil {
