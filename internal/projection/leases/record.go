@@ -7,21 +7,23 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	v1alpha1 "github.com/conclave-dev/conclave/api/v1alpha1"
 )
 
 // Labels and annotations of a Lease.
 const (
-	LabelCluster = "conclave.dev/cluster"
-	LabelRule    = "conclave.dev/rule"
+	LabelCluster = v1alpha1.LabelCluster
+	LabelRule    = v1alpha1.LabelRule
 
 	// AnnotationPath is the node, or the parent of the candidates.
-	AnnotationPath = "conclave.dev/path"
+	AnnotationPath = v1alpha1.AnnotationPath
 	// AnnotationHolderPath is the node of the holder.
 	AnnotationHolderPath = "conclave.dev/holder-path"
 	// AnnotationSession is the holder's session.
-	AnnotationSession = "conclave.dev/session"
+	AnnotationSession = v1alpha1.AnnotationSession
 	// AnnotationCzxid is the transaction that made the holder's node.
-	AnnotationCzxid = "conclave.dev/czxid"
+	AnnotationCzxid = v1alpha1.AnnotationCzxid
 	// AnnotationFencingToken is a decimal number that rises with each change of
 	// holder: the czxid, unless that would not rise.
 	AnnotationFencingToken = "conclave.dev/fencing-token"

@@ -55,17 +55,16 @@ func ParseLeaseName(text string, path *Path) (*LeaseName, error) {
 		}
 		word := rest[1:end]
 		switch {
-		case word == "hash" || slices.Contains(path.words, word):
+		case word == "hash" || word == "name" || slices.Contains(path.words, word):
+			// Names that come out the same all the same are a conflict, which is told.
 			differs = true
-		case word == "name":
-			differs = differs || path.lastVaries()
 		case !slices.Contains(reserved, word):
 			return nil, fmt.Errorf("%q: {%s} is neither cluster, rule, name or hash nor a capture of %s", text, word, path)
 		}
 		t.parts, rest = append(t.parts, rest[:end+1]), rest[end+1:]
 	}
 	if !differs {
-		return nil, fmt.Errorf("%q is the same for every path that %s matches: add {hash}, a capture, or, where the last element differs, {name}", text, path)
+		return nil, fmt.Errorf("%q is the same for every path that %s matches: add {hash}, {name} or a capture", text, path)
 	}
 	return t, nil
 }

@@ -118,11 +118,6 @@ func (p *Path) Many() bool {
 	return p.deep || slices.ContainsFunc(p.elements, func(e element) bool { return strings.Contains(e.glob, "*") })
 }
 
-// lastVaries tells whether matching paths differ in their last elements.
-func (p *Path) lastVaries() bool {
-	return p.deep || strings.Contains(p.elements[len(p.elements)-1].glob, "*")
-}
-
 // Wire is the pattern as WatchSessions has it, without captures; child is the
 // pattern of a child's name, or empty for the path itself.
 func (p *Path) Wire(child string) string {

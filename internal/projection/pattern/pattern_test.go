@@ -192,7 +192,7 @@ func TestLeaseNamesAreSubdomainsAndDiffer(t *testing.T) {
 func TestRefusedLeaseNames(t *testing.T) {
 	for _, c := range []struct{ pattern, name, want string }{
 		{"/a/*", "leader", "is the same for every path"},
-		{"/a/*/leader", "{cluster}-{name}", "is the same for every path"},
+		{"/a/*/leader", "{cluster}-leader", "is the same for every path"},
 		{"/a/{t}", "x-{s}", "{s} is neither"},
 		{"/a/{t}", "X-{t}", `"X" can't be in a name`},
 		{"/a/{t}", "x-{t", "braces come in pairs"},
