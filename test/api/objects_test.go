@@ -34,11 +34,11 @@ func TestObjectsAreAtRest(t *testing.T) {
 			}
 			c := &v1alpha1.CoordinationCluster{}
 			convert(t, u.Object, c)
-			applyAll(t, c)
+			applyAll(t, api, c)
 			// Once more, because an API server writes a claim that is applied for the
 			// second time, with the same content.
-			first := applyAll(t, c)
-			second := applyAll(t, c)
+			first := applyAll(t, api, c)
+			second := applyAll(t, api, c)
 			for i, o := range first {
 				if a, b := o.GetResourceVersion(), second[i].GetResourceVersion(); a != b || a == "" {
 					t.Errorf("%s %s was written again: version %s, then %s", o.GetKind(), o.GetName(), a, b)
@@ -48,7 +48,7 @@ func TestObjectsAreAtRest(t *testing.T) {
 	}
 }
 
-func applyAll(t *testing.T, c *v1alpha1.CoordinationCluster) []*unstructured.Unstructured {
+func applyAll(t *testing.T, as client.Client, c *v1alpha1.CoordinationCluster) []*unstructured.Unstructured {
 	t.Helper()
 	rev, err := resources.Render(c, "registry.example/conclave:1")
 	if err != nil {
@@ -76,7 +76,7 @@ func applyAll(t *testing.T, c *v1alpha1.CoordinationCluster) []*unstructured.Uns
 			t.Fatal(err)
 		}
 		u := &unstructured.Unstructured{Object: content}
-		if err := api.Apply(t.Context(), client.ApplyConfigurationFromUnstructured(u), client.FieldOwner(v1alpha1.FieldOwner), client.ForceOwnership); err != nil {
+		if err := as.Apply(t.Context(), client.ApplyConfigurationFromUnstructured(u), client.FieldOwner(v1alpha1.FieldOwner), client.ForceOwnership); err != nil {
 			t.Errorf("%s %s: %v", u.GetKind(), u.GetName(), err)
 			continue
 		}
@@ -90,7 +90,7 @@ func TestGrowingVolumes(t *testing.T) {
 	u := create(t, "main", "{storage: {size: 1Gi}}")
 	c := &v1alpha1.CoordinationCluster{}
 	convert(t, u.Object, c)
-	objects := applyAll(t, c)
+	objects := applyAll(t, api, c)
 	t.Cleanup(func() {
 		for _, o := range objects {
 			if err := api.Delete(context.WithoutCancel(t.Context()), o); client.IgnoreNotFound(err) != nil {
