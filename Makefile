@@ -117,7 +117,8 @@ nightly: ## what takes too long for .ci/run: many simulated ensembles, and the w
 	$(MAKE) test-conformance-zookeeper
 
 .PHONY: generate manifests
-generate manifests: ## write all generated files anew: deep copies, CRD, RBAC, Helm chart, protobuf (needs protoc)
+manifests: generate
+generate: ## write all generated files anew: deep copies, CRD, RBAC, Helm chart, protobuf (needs protoc)
 	./hack/generate.sh
 
 .PHONY: install uninstall deploy undeploy
