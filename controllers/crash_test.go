@@ -40,7 +40,7 @@ func everyChange(t *testing.T, arm func(g *rig, k int)) {
 			if n < 5 {
 				t.Fatalf("only %d changes", n)
 			}
-			step := 11
+			step := 25
 			if os.Getenv("EVERY_CHANGE") != "" { // three minutes
 				step = 1
 			}
