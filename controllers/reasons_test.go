@@ -1,0 +1,40 @@
+package controllers
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/conclave-dev/conclave/api/v1alpha1"
+	"github.com/conclave-dev/conclave/internal/membership"
+	"github.com/conclave-dev/conclave/internal/rollout"
+)
+
+// Every reason of the planners has its place in Progressing, and its line in the
+// manual.
+func TestReasonsAreKnown(t *testing.T) {
+	manual, err := os.ReadFile("../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, r := range membership.Reasons {
+		all = append(all, string(r))
+		v, ok := progress[r]
+		if !ok || !slices.Contains(v1alpha1.Reasons(v1alpha1.ConditionProgressing), v.reason) {
+			t.Errorf("%s: Progressing says %q", r, v.reason)
+		}
+	}
+	for _, r := range rollout.Reasons {
+		all = append(all, string(r))
+	}
+	for _, r := range all {
+		if !strings.Contains(string(manual), "| `"+r+"` | ") {
+			t.Errorf("docs/operations.md has no line for %s", r)
+		}
+	}
+	if len(progress) != len(membership.Reasons) {
+		t.Errorf("%d reasons have a place, and there are %d", len(progress), len(membership.Reasons))
+	}
+}
