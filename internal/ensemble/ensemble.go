@@ -66,7 +66,9 @@ func Ask(ctx context.Context, e Ensemble, members []Endpoint) map[string]Answer 
 	slots := make(chan struct{}, askers)
 	for _, m := range members {
 		if m.Address == "" {
+			mu.Lock()
 			out[m.Pod] = Answer{Err: errNoAddress}
+			mu.Unlock()
 			continue
 		}
 		wg.Add(1)
