@@ -163,10 +163,15 @@ func (p *pass) progressing() verdict {
 	}
 	v := progress[p.plan.Reason]
 	v.message = text
-	if p.plan.Act == membership.TransferLeadership {
+	switch p.plan.Act {
+	case membership.TransferLeadership:
 		v.reason = v1alpha1.ReasonMovingLeader
-	} else if p.plan.Act == membership.Promote {
+	case membership.Promote:
 		v.reason = v1alpha1.ReasonPromotingMember
+	case membership.LatchTarget:
+		if p.plan.Latches.Target.Voters < p.size(false) {
+			v.reason = v1alpha1.ReasonRemovingMember
+		}
 	}
 	// What a restart is at is more than that the others are in sync or wait for it.
 	idle := p.plan.Act == membership.Rest || p.plan.Act == membership.Wait && v.status == yes
