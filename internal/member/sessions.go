@@ -153,8 +153,12 @@ func (f *follower) run(ctx context.Context) error {
 	}
 }
 
-// heartbeat sends one if it is time, or if there is something that can't wait.
+// heartbeat sends one if it is time, or if there is something that can't wait. It
+// does not come before, or within, what it would vouch for.
 func (f *follower) heartbeat() error {
+	if !f.reader.Current() {
+		return nil
+	}
 	totals, ok := f.m.server.SessionTotals()
 	if !ok {
 		return roster.ErrNotLeading

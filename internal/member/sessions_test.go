@@ -19,6 +19,8 @@ import (
 	"github.com/conclave-dev/conclave/internal/admin"
 	"github.com/conclave-dev/conclave/internal/admin/adminpb"
 	"github.com/conclave-dev/conclave/internal/jute"
+	"github.com/conclave-dev/conclave/internal/projection/mirror"
+	"github.com/conclave-dev/conclave/internal/projection/stream"
 	"github.com/conclave-dev/conclave/internal/statemachine"
 )
 
@@ -27,8 +29,11 @@ type watching struct {
 	t      *testing.T
 	cancel context.CancelFunc
 	done   chan struct{}
+	// resumed: the copy is not the one that was told what came before.
+	resumed bool
 
 	mu        sync.Mutex
+	mirror    *mirror.Mirror // the operator's own copy, which is strict about what it is sent
 	snapshots int
 	sessions  map[uint64]*adminpb.Session
 	nodes     map[string]*adminpb.Ephemeral
@@ -51,7 +56,7 @@ func (e *ensemble) api(n int) adminpb.AdminClient {
 func (e *ensemble) watch(n int, req *adminpb.WatchSessionsRequest) *watching {
 	e.t.Helper()
 	ctx, cancel := context.WithCancel(e.t.Context())
-	w := &watching{t: e.t, cancel: cancel, done: make(chan struct{}), sessions: map[uint64]*adminpb.Session{},
+	w := &watching{mirror: mirror.New(), resumed: req.GetResume() != nil, t: e.t, cancel: cancel, done: make(chan struct{}), sessions: map[uint64]*adminpb.Session{},
 		nodes: map[string]*adminpb.Ephemeral{}, states: map[uint64][]adminpb.SessionState{}}
 	stream, err := e.api(n).WatchSessions(ctx, req)
 	check(e.t, err)
@@ -79,6 +84,11 @@ func (w *watching) close() {
 }
 
 func (w *watching) take(u *adminpb.SessionsUpdate) {
+	if mu, err := stream.Update(u); err != nil {
+		w.t.Errorf("the operator can't read %v: %v", u, err)
+	} else if _, err := w.mirror.Apply(mu, time.Now()); err != nil && !w.resumed {
+		w.t.Errorf("the operator refuses what it is told: %v", err)
+	}
 	if u.GetPosition() != nil {
 		w.pos = u.GetPosition()
 	}

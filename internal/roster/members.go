@@ -66,7 +66,7 @@ func (r *Roster) roll(member uint64, rep *Report) {
 			r.refile(rec, false)
 		}
 	}
-	if listed == r.open[member] {
+	if listed == r.connections[member] {
 		return
 	}
 	for _, rec := range r.sessions {

@@ -3,7 +3,6 @@ package roster
 import (
 	"errors"
 	"fmt"
-	"time"
 )
 
 var (
@@ -158,18 +157,18 @@ func (rd *Reader) wake() {
 
 // wakeReaders has readers look, if there is something new for them.
 func (r *Roster) wakeReaders() {
-	if r.woken == r.ring.last {
+	if r.woken == r.safe {
 		return
 	}
-	r.woken = r.ring.last
+	r.woken = r.safe
 	for rd := range r.readers {
 		rd.wake()
 	}
 }
 
 // Next returns what there is to read, with at most max sessions, nodes or
-// changes; nil if there is nothing. A snapshot is held back until the reign has
-// settled. The error is ErrNotLeading.
+// changes, or one transaction if that has more; nil if there is nothing. A
+// snapshot is held back until the reign has settled. The error is ErrNotLeading.
 func (rd *Reader) Next(max int) (*Batch, error) {
 	r := rd.r
 	r.mu.Lock()
@@ -180,7 +179,7 @@ func (rd *Reader) Next(max int) (*Batch, error) {
 	case rd.whole != nil:
 		return rd.part(max), nil
 	case !rd.began || rd.at+1 < r.ring.first():
-		if !r.settled {
+		if !r.settled || r.open {
 			return nil, nil
 		}
 		w := &whole{first: true, at: r.ring.last, zxid: r.zxid, sessions: make([]Session, 0, len(r.sessions)), nodes: make([]*Ephemeral, 0, len(r.ephemerals))}
@@ -192,18 +191,28 @@ func (rd *Reader) Next(max int) (*Batch, error) {
 		}
 		rd.whole = w
 		return rd.part(max), nil
-	case rd.at == r.ring.last:
+	case rd.at >= r.safe:
 		return nil, nil
 	}
 	return rd.changes(max), nil
 }
+
+// Current reports whether the reader has been told a whole, be it older than the
+// present, and is not in the middle of another.
+func (rd *Reader) Current() bool {
+	rd.r.mu.Lock()
+	defer rd.r.mu.Unlock()
+	return rd.current()
+}
+
+func (rd *Reader) current() bool { return rd.began && rd.whole == nil }
 
 // Zxid is the transaction up to which the reader has been told everything: also
 // what does not concern him moves it.
 func (rd *Reader) Zxid() int64 {
 	rd.r.mu.Lock()
 	defer rd.r.mu.Unlock()
-	if rd.began && rd.whole == nil && rd.reign == rd.r.reign && rd.at == rd.r.ring.last {
+	if rd.current() && rd.reign == rd.r.reign && rd.at == rd.r.ring.last {
 		rd.zxid = max(rd.zxid, rd.r.zxid)
 	}
 	return rd.zxid
@@ -231,7 +240,7 @@ func (rd *Reader) part(max int) *Batch {
 // in it once, as it is now, in the place of its last change.
 func (rd *Reader) changes(max int) *Batch {
 	r := rd.r
-	to := min(r.ring.last, rd.at+uint64(max))
+	to := r.cut(rd.at, max)
 	lastOf := make(map[int64]uint64)
 	for seq := rd.at + 1; seq <= to; seq++ {
 		if e := r.ring.get(seq); e.kind == changedSession {
@@ -271,9 +280,26 @@ func (rd *Reader) changes(max int) *Batch {
 	return b
 }
 
-// Reign returns the present reign; false outside of one.
-func (r *Roster) Reign() (reign uint64, began time.Duration, ok bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.reign, r.began, r.leading.Load()
+// cut returns where a batch of about max changes behind at ends: between two
+// transactions.
+func (r *Roster) cut(at uint64, max int) uint64 {
+	to := min(r.safe, at+uint64(max))
+	within := func(seq uint64) bool { // a transaction goes on behind seq
+		if seq >= r.safe {
+			return false
+		}
+		a, b := r.ring.get(seq), r.ring.get(seq+1)
+		return a.kind != changedSession && b.kind != changedSession && a.zxid == b.zxid
+	}
+	end := to
+	for end > at && within(end) {
+		end--
+	}
+	if end > at {
+		return end
+	}
+	for within(to) {
+		to++
+	}
+	return to
 }

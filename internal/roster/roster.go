@@ -101,8 +101,8 @@ type Roster struct {
 	floor    uint64
 	settled  bool
 	sessions map[int64]*record
-	// open counts the sessions of each member that have a connection there.
-	open map[uint64]int
+	// connections counts the sessions of each member that have one there.
+	connections map[uint64]int
 	// reports counts full reports.
 	reports uint64
 	// apart are the sessions that are not Connected.
@@ -117,7 +117,12 @@ type Roster struct {
 	going     []*Ephemeral
 	goingZxid int64
 
-	ring    ring
+	ring ring
+	// open: a transaction is being told (Node, Gone, Ended), and Applied is to
+	// follow. safe is the last change that readers may have: they are given whole
+	// transactions, between whose parts nobody held anything.
+	open    bool
+	safe    uint64
 	woken   uint64 // the change of which readers were told last
 	readers map[*Reader]struct{}
 }
@@ -151,14 +156,14 @@ func (r *Roster) Begin(now time.Duration, zxid, closed, expired int64, members [
 	}
 	r.began, r.expected, r.settled, r.floor = now, members, false, 0
 	r.zxid, r.closed, r.expired = zxid, closed, expired
-	r.members, r.open, r.notConnected = map[uint64]*view{}, map[uint64]int{}, 0
+	r.members, r.connections, r.notConnected = map[uint64]*view{}, map[uint64]int{}, 0
 	r.sessions, r.apart = make(map[int64]*record, sessions), make(map[int64]*record, sessions)
 	each(func(a Attachment) {
 		a.State = Connecting // until it is known better
 		rec := &record{Attachment: a}
 		r.sessions[a.ID], r.apart[a.ID] = rec, rec
 	})
-	r.ring, r.woken = newRing(r.opt.Changes), 0
+	r.ring, r.open, r.safe, r.woken = newRing(r.opt.Changes), false, 0, 0
 	r.leading.Store(true)
 }
 
@@ -171,7 +176,7 @@ func (r *Roster) End() {
 	}
 	r.leading.Store(false)
 	r.followed.Store(false)
-	r.sessions, r.apart, r.ephemerals, r.members, r.open, r.going = nil, nil, nil, nil, nil, nil
+	r.sessions, r.apart, r.ephemerals, r.members, r.connections, r.going = nil, nil, nil, nil, nil, nil
 	r.ring = ring{}
 	for rd := range r.readers {
 		rd.wake()
@@ -202,9 +207,9 @@ func (r *Roster) setOpen(rec *record, open bool) {
 	}
 	rec.open = open
 	if open {
-		r.open[rec.Member]++
+		r.connections[rec.Member]++
 	} else {
-		r.open[rec.Member]--
+		r.connections[rec.Member]--
 	}
 }
 
@@ -229,7 +234,16 @@ func (r *Roster) refile(rec *record, changed bool) {
 	rec.State = now
 	if r.followed.Load() {
 		r.ring.add(entry{kind: changedSession, zxid: r.zxid, id: rec.ID})
+		if !r.open {
+			r.safe = r.ring.last
+		}
 	}
+}
+
+// tell adds a change that is part of a transaction.
+func (r *Roster) tell(e entry) {
+	r.open = true
+	r.ring.add(e)
 }
 
 // Attached notes that a session is new, or attached anew.
@@ -256,7 +270,8 @@ func (r *Roster) Attached(a Attachment) {
 	r.wakeReaders()
 }
 
-// Ended notes that a session has ended, after its ephemerals have gone.
+// Ended notes that a session has ended, after its ephemerals have gone. Readers
+// are told with Applied, if anybody follows.
 func (r *Roster) Ended(id, zxid int64, expired bool) {
 	if !r.leading.Load() {
 		return
@@ -296,15 +311,15 @@ func (r *Roster) Ended(id, zxid int64, expired bool) {
 			}
 		}
 		r.going = r.going[:0]
-		r.ring.add(entry{kind: endedSession, zxid: zxid, id: id, end: end})
+		r.tell(entry{kind: endedSession, zxid: zxid, id: id, end: end})
 	}
-	r.wakeReaders()
 }
 
 // maxEndPaths is how many of the paths that went with a session its end names.
 const maxEndPaths = 64
 
-// Node notes that an ephemeral node is new, or that its data has changed.
+// Node notes that an ephemeral node is new, or that its data has changed. Readers
+// are told with Applied.
 func (r *Roster) Node(e Ephemeral) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -314,7 +329,7 @@ func (r *Roster) Node(e Ephemeral) {
 	zxid := max(e.Czxid, e.Mzxid)
 	r.zxid = max(r.zxid, zxid-1)
 	r.put(&e)
-	r.ring.add(entry{kind: changedNode, zxid: zxid, node: &e})
+	r.tell(entry{kind: changedNode, zxid: zxid, node: &e})
 }
 
 func (r *Roster) put(e *Ephemeral) {
@@ -353,7 +368,7 @@ func (r *Roster) Gone(path string, zxid int64) {
 		r.going, r.goingZxid = r.going[:0], zxid
 	}
 	r.going = append(r.going, e)
-	r.ring.add(entry{kind: goneNode, zxid: zxid, node: e})
+	r.tell(entry{kind: goneNode, zxid: zxid, node: e})
 }
 
 // Applied notes that everything up to zxid has been told, and has readers look.
@@ -362,5 +377,6 @@ func (r *Roster) Applied(zxid int64) {
 	defer r.mu.Unlock()
 	r.zxid = max(r.zxid, zxid)
 	r.going = r.going[:0]
+	r.open, r.safe = false, r.ring.last
 	r.wakeReaders()
 }

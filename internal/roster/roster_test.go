@@ -174,6 +174,15 @@ type follower struct {
 	batches  int
 	pos      Position
 	zxid     int64
+	lastTx   int64 // the last transaction that a batch had a part of
+}
+
+// maxZxid: max is a parameter where it is needed.
+func maxZxid(a, b int64) int64 {
+	if a > b {
+		return a
+	}
+	return b
 }
 
 func (g *rig) follow(resume Position, nodes ...Ephemeral) *follower {
@@ -209,11 +218,32 @@ func (f *follower) read(max, limit int) {
 			f.pos = b.Position
 		}
 		if b.First {
+			f.lastTx = 0
 			clear(f.sessions)
 			clear(f.nodes)
 			f.whole++
 		}
-		if len(b.Sessions)+len(b.Nodes) > max || len(b.Changes) > max {
+		// A transaction stays together, and only one may be more than was asked for.
+		told := map[int64]bool{}
+		for _, c := range b.Changes {
+			switch {
+			case c.Node != nil:
+				told[c.Node.Mzxid] = true
+			case c.Gone != nil:
+				told[c.Zxid] = true
+			case c.End != nil:
+				told[c.End.Zxid] = true
+			}
+		}
+		for zxid := range told {
+			if zxid <= f.lastTx {
+				f.t.Errorf("transaction %d is told in two batches, or late", zxid)
+			}
+		}
+		for zxid := range told {
+			f.lastTx = maxZxid(f.lastTx, zxid)
+		}
+		if len(b.Sessions)+len(b.Nodes) > max || len(b.Changes) > max && len(told) > 1 {
 			f.t.Errorf("a batch of %d sessions, %d nodes, %d changes, and %d is the bound", len(b.Sessions), len(b.Nodes), len(b.Changes), max)
 		}
 		for _, s := range b.Sessions {
@@ -303,6 +333,8 @@ func TestFollowersSeeEverything(t *testing.T) {
 					}
 					g.Ended(id, zxid, rnd.IntN(2) == 0)
 					delete(epochs, id)
+					fast.read(5, 100) // in the middle of a transaction
+					g.Applied(zxid)
 					fast.read(5, 100)
 					if n := len(fast.ends); n > 0 && fast.ends[n-1].Zxid == zxid && (!slices.Equal(fast.ends[n-1].Paths, paths) || fast.ends[n-1].Session.Ephemerals != len(paths)) {
 						t.Fatalf("seed %d: %+v; it held %q", seed, fast.ends[n-1], paths)
@@ -372,6 +404,7 @@ func TestResume(t *testing.T) {
 	for i := range int64(5) {
 		g.Node(Ephemeral{Path: fmt.Sprint("/", i), Session: 1, Czxid: 60 + i, Mzxid: 60 + i})
 	}
+	g.Applied(64)
 	back := g.follow(place)
 	back.read(100, 10)
 	if back.whole != 0 || len(back.nodes) != 5 {
@@ -380,6 +413,7 @@ func TestResume(t *testing.T) {
 	for i := range int64(5) {
 		g.Gone(fmt.Sprint("/", i), 70+i)
 	}
+	g.Applied(74)
 	for what, p := range map[string]Position{"too long ago": place, "another reign": {place.Reign + 1, place.Sequence}, "the future": {place.Reign, 1000}} {
 		late := g.follow(p)
 		late.read(100, 10)
@@ -452,6 +486,11 @@ func TestEndNamesWhatWentWithIt(t *testing.T) {
 	}
 	g.Ended(1, 63, true)
 	f.read(1000, 10)
+	if len(f.ends) != 0 {
+		t.Error("told before the transaction was complete")
+	}
+	g.Applied(63)
+	f.read(10, 1000)
 	if len(f.ends) != 1 || f.ends[0].Session.Ephemerals != 99 || len(f.ends[0].Paths) != maxEndPaths || f.ends[0].Paths[0] != "/n/001" || !f.ends[0].Expired {
 		t.Errorf("%+v", f.ends)
 	}
