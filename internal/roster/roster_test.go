@@ -625,3 +625,16 @@ func BenchmarkRoster(b *testing.B) {
 		}
 	})
 }
+
+// What members send is taken apart without harm, whatever it is, and nothing is
+// read into it.
+func FuzzReport(f *testing.F) {
+	f.Add((&Report{Full: true, Heard: []int64{1}, Gone: []Seat{{2, 3}}, Open: []Seat{{4, 5}}}).Append(nil))
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r, err := DecodeReport(b)
+		if err == nil && string(r.Append(nil)) != string(b) {
+			t.Errorf("%x was read as %+v", b, r)
+		}
+	})
+}
