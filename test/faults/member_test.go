@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/conclave-dev/conclave/internal/admin"
 	"github.com/conclave-dev/conclave/internal/admin/adminpb"
 	"github.com/conclave-dev/conclave/test/conformance/proc"
 )
@@ -192,7 +193,7 @@ func (m *member) admin() (adminpb.AdminClient, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.conn == nil {
-		conn, err := grpc.NewClient("unix:"+filepath.Join(m.dataDir(), "conclave", "admin.sock"), grpc.WithTransportCredentials(insecure.NewCredentials()))
+		conn, err := grpc.NewClient("unix:"+admin.SocketPath(m.dataDir()), grpc.WithTransportCredentials(insecure.NewCredentials()))
 		if err != nil {
 			return nil, err
 		}

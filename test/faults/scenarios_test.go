@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/conclave-dev/conclave/internal/admin"
 	"github.com/conclave-dev/conclave/internal/admin/adminpb"
 	"github.com/conclave-dev/conclave/test/conformance/proc"
 	"github.com/conclave-dev/conclave/test/faults/check"
@@ -151,7 +152,13 @@ func replaceDir(m *member, from string) error {
 }
 
 // copyDir copies a stopped member's directory aside.
-func copyDir(m *member, to string) error { return os.CopyFS(to, os.DirFS(m.dataDir())) }
+func copyDir(m *member, to string) error {
+	// A socket can't be copied, and one that was killed leaves it behind.
+	if err := os.Remove(admin.SocketPath(m.dataDir())); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return os.CopyFS(to, os.DirFS(m.dataDir()))
+}
 
 // A member that comes back with a copy of its directory that was made earlier
 // has forgotten what it acknowledged. The others go on, nothing is lost as long
