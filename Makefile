@@ -111,8 +111,9 @@ test-cluster: ## a three-node cluster, its workloads, its faults and its end (CL
 	CLUSTER=$(CLUSTER) go test -tags cluster -count=1 -timeout 40m -v ./test/cluster
 
 .PHONY: nightly
-nightly: ## what takes too long for .ci/run: many simulated ensembles, and the whole of the comparison with ZooKeeper
+nightly: ## what takes too long for .ci/run: many simulated ensembles, long storms, and the whole of the comparison with ZooKeeper
 	$(MAKE) test-sim SEEDS=10000
+	$(MAKE) test-faults FAULTS_SECONDS=1800
 	$(MAKE) test-diff OPS=2000000
 	$(MAKE) test-conformance-zookeeper
 

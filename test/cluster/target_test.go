@@ -53,8 +53,11 @@ func setUp(m *testing.M) (int, error) {
 	if err != nil {
 		return 1, err
 	}
-	_, err = faults.Open()
-	target.ours = err != nil
+	if running, err := faults.Open(); err != nil {
+		target.ours = true
+	} else if err := unused(running); err != nil {
+		return 1, err
+	}
 	tool := filepath.Join(os.TempDir(), fmt.Sprintf("localcluster-%d", os.Getpid()))
 	defer os.Remove(tool)
 	if err := command("go", "build", "-o", tool, "./hack/localcluster"); err != nil {
@@ -96,6 +99,20 @@ func setUp(m *testing.M) (int, error) {
 }
 
 var localcluster string
+
+// unused returns an error if a cluster that runs is somebody's: the tests stop
+// its nodes.
+func unused(c *faults.Cluster) error {
+	out, err := exec.Command(filepath.Join(c.Bin(), "kubectl"), "--kubeconfig="+c.Kubeconfig(), "get", "pods",
+		"--all-namespaces", "--field-selector=metadata.namespace!=kube-system", "--output=name").Output()
+	if err != nil {
+		return fmt.Errorf("the cluster that runs on this machine does not answer: %w: make cluster-down ends it", err)
+	}
+	if pods := strings.Fields(string(out)); len(pods) > 0 {
+		return fmt.Errorf("somebody uses the cluster on this machine, which the tests would break: %s: make cluster-down ends it", strings.Join(pods, ", "))
+	}
+	return nil
+}
 
 // loadProbe builds the probe, as an image, and gives it to all nodes.
 func loadProbe() error {
