@@ -37,14 +37,14 @@ func authority(t *testing.T) (*pki.Authority, map[string][]byte) {
 	return a, secret
 }
 
-// member is an admin port, which wants the operator's role.
-type member struct {
+// adminPort is a member, which wants the operator's role.
+type adminPort struct {
 	adminpb.UnimplementedAdminServer
 	leads bool
 	roles []string
 }
 
-func (m *member) WatchSessions(_ *adminpb.WatchSessionsRequest, s grpc.ServerStreamingServer[adminpb.SessionsUpdate]) error {
+func (m *adminPort) WatchSessions(_ *adminpb.WatchSessionsRequest, s grpc.ServerStreamingServer[adminpb.SessionsUpdate]) error {
 	p, _ := peer.FromContext(s.Context())
 	m.roles = append(m.roles, p.AuthInfo.(credentials.TLSInfo).State.PeerCertificates[0].Subject.Organization...)
 	if !m.leads {
@@ -58,7 +58,7 @@ func (m *member) WatchSessions(_ *adminpb.WatchSessionsRequest, s grpc.ServerStr
 	return status.Error(codes.Unavailable, "no longer the leader")
 }
 
-func serve(t *testing.T, m *member, a *pki.Authority) net.Addr {
+func serve(t *testing.T, m *adminPort, a *pki.Authority) net.Addr {
 	t.Helper()
 	issued, err := a.Issue(pki.RoleMember, []string{memberName}, time.Now())
 	if err != nil {
@@ -89,7 +89,7 @@ func TestWatchFindsTheLeader(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	follower, leader := &member{}, &member{leads: true}
+	follower, leader := &adminPort{}, &adminPort{leads: true}
 	ports := map[string]net.Addr{"main-0": serve(t, follower, a), "main-1": serve(t, leader, a)}
 	var dialed []string
 	dial := func(_ context.Context, pod string) (net.Conn, error) {
@@ -138,7 +138,7 @@ func TestWatchFindsTheLeader(t *testing.T) {
 func TestWatchVerifiesMembers(t *testing.T) {
 	_, secret := authority(t)
 	other, _ := authority(t)
-	stranger := &member{leads: true}
+	stranger := &adminPort{leads: true}
 	at := serve(t, stranger, other)
 	dial := func(context.Context) (net.Conn, error) { return net.Dial("tcp", at.String()) }
 	tlsConfig, err := adminTLS(secret, memberName, time.Now())
