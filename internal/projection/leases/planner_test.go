@@ -3,6 +3,7 @@ package leases
 import (
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -410,5 +411,104 @@ func TestCountsChange(t *testing.T) {
 			}
 		}
 		w.run(time.Second)
+	}
+}
+
+// Fewer, and at once more again: what was to be renewed sooner is not forgotten.
+func TestCountsChangeQuickly(t *testing.T) {
+	w := newWorld(t, 1, nodeRule)
+	w.settings.Max = 20000
+	w.planner.Settings(w.settings, w.mirror, w.now)
+	all := func(do func(path string)) {
+		for i := range 4000 {
+			do(fmt.Sprintf("/n/more%d", i))
+		}
+	}
+	for i := range 100 {
+		w.create(fmt.Sprintf("/n/%d", i), 1, "")
+	}
+	make4000 := func() { all(func(p string) { w.create(p, 1, "") }) }
+	make4000()
+	w.run(6 * time.Minute)
+	all(func(p string) { w.remove(p) })
+	w.run(time.Second)
+	make4000()
+	for range 10 {
+		w.run(time.Minute)
+		for name, l := range w.objects {
+			if w.now.Sub(l.Spec.RenewTime.Time) > time.Duration(*l.Spec.LeaseDurationSeconds)*time.Second {
+				t.Fatalf("%s has run out", name)
+			}
+		}
+	}
+}
+
+// What a watch shows late is no edit by hand.
+func TestLateWatch(t *testing.T) {
+	w := newWorld(t, 1, electionRule)
+	w.delay = time.Second
+	for i := range 20 {
+		w.candidate("/e/x", "n-", uint64(i+1), fmt.Sprint("c", i))
+	}
+	w.run(time.Second)
+	for _, p := range slices.Sorted(maps.Keys(w.nodes))[:19] {
+		w.remove(p)
+		w.run(300 * time.Millisecond)
+	}
+	w.run(3 * time.Second)
+	w.wantHolder("e-x", "c19")
+	if n := len(w.issued["restored"]); n > 0 {
+		t.Errorf("%d times restored, and nobody had touched it", n)
+	}
+}
+
+// An operator that learns only from a refused write that there is a Lease of its
+// cluster's goes on with it.
+func TestUnseenLease(t *testing.T) {
+	w := newWorld(t, 1, nodeRule)
+	w.create("/n/a", 1, "")
+	w.run(time.Second)
+	before := w.objects["n-a"]
+	w.stop()
+	delete(w.objects, "n-a")
+	w.start()
+	w.objects["n-a"] = before
+	w.run(2 * time.Second)
+	after := w.objects["n-a"]
+	if after.UID != before.UID || *after.Spec.LeaseTransitions != 0 || !after.Spec.AcquireTime.Equal(before.Spec.AcquireTime) || token(after) != token(before) {
+		t.Errorf("%v after %v", after, before)
+	}
+}
+
+// Ten thousand Leases are to take little of the operator's 150 MiB.
+func TestMemory(t *testing.T) {
+	heap := func() uint64 {
+		runtime.GC()
+		var ms runtime.MemStats
+		runtime.ReadMemStats(&ms)
+		return ms.HeapAlloc
+	}
+	w := newWorld(t, 1, electionRule)
+	w.settings.Max = 20000
+	w.planner.Settings(w.settings, w.mirror, w.now)
+	w.issued = map[string][]time.Time{}
+	for i := range 10000 {
+		w.candidate(fmt.Sprintf("/e/some-service-%05d", i), "_c_4f8a3b-lock-", uint64(i), fmt.Sprint("instance-", i))
+	}
+	w.run(2 * time.Minute)
+	if len(w.objects) != 10000 {
+		t.Fatalf("%d Leases", len(w.objects))
+	}
+	// What the API server and the ensemble have is not the planner's, nor is what the
+	// mirror has.
+	w.objects, w.nodes, w.issued, w.watch, w.told = nil, nil, nil, nil, nil
+	with := heap()
+	runtime.KeepAlive(w.planner)
+	w.planner, w.budget = nil, nil
+	without := heap()
+	runtime.KeepAlive(w.mirror)
+	t.Logf("%d KiB", (with-without)>>10)
+	if with-without > 24<<20 {
+		t.Errorf("the planner takes %d KiB", (with-without)>>10)
 	}
 }
