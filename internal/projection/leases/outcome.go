@@ -26,7 +26,7 @@ func (p *Planner) wrote(e *entry, w *Write, now time.Time) {
 	e.attempt, e.failures, e.drift = nil, 0, false
 	e.rec, e.hasRec, e.rule = w.rec, true, w.rule
 	e.written = w.handovers
-	e.renewed, e.interval, e.spread = now, p.interval(), w.Why != renew.String()
+	e.renewed, e.interval, e.spread = now, w.interval, w.Why != renew.String()
 	p.schedule(e)
 }
 

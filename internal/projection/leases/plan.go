@@ -42,6 +42,9 @@ type Write struct {
 	entry *entry
 	// handovers of the entry up to which it tells.
 	handovers int32
+	// interval of renewals that its duration is meant for: once it lands, there may be
+	// more Leases.
+	interval time.Duration
 }
 
 // class is the urgency of a write.
@@ -389,7 +392,7 @@ func (p *Planner) write(e *entry, w want, now time.Time) Write {
 	if w.verb == Create {
 		out.UID, out.ResourceVersion = "", ""
 	}
-	out.rec, out.handovers = p.record(e, w), e.handovers
+	out.rec, out.handovers, out.interval = p.record(e, w), e.handovers, p.interval()
 	out.Lease = p.lease(e, &out.rec)
 	e.attempt = &out
 	return out
