@@ -189,6 +189,13 @@ const (
 	crashLoop     = "CrashLoopBackOff"
 )
 
+// lastLine is what a container said last, as far as a status has room for it.
+func lastLine(text string) string {
+	text = strings.TrimSpace(text)
+	text = text[strings.LastIndexByte(text, '\n')+1:]
+	return strings.ToValidUTF8(text[:min(len(text), 300)], "")
+}
+
 // problem says why a pod does not run, if that does not go away by waiting.
 func problem(pod *corev1.Pod) string {
 	for _, statuses := range [][]corev1.ContainerStatus{pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses} {
@@ -200,6 +207,9 @@ func problem(pod *corev1.Pod) string {
 			text := w.Message
 			if t := c.LastTerminationState.Terminated; t != nil && w.Reason == crashLoop {
 				text = fmt.Sprintf("it ended with exit code %d (%s)", t.ExitCode, t.Reason)
+				if last := lastLine(t.Message); last != "" {
+					text += ": " + last
+				}
 			}
 			return strings.TrimSuffix(w.Reason+": "+text, ": ")
 		}

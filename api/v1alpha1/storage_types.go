@@ -15,7 +15,7 @@ type StorageSpec struct {
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=20
 	// +kubebuilder:validation:Pattern=`^[0-9]+([.][0-9]+)?(k|[KMGTPE]i|[MGTPE])?$`
-	// +kubebuilder:validation:XValidation:rule="quantity(self).isGreaterThan(quantity('0'))",message="storage.size must be more than 0"
+	// +kubebuilder:validation:XValidation:rule="quantity(self).compareTo(quantity('256Mi')) >= 0",message="storage.size must be 256Mi or more: the log is made in files of 64Mi, and snapshots need room beside it"
 	// +kubebuilder:validation:XValidation:rule="quantity(self).compareTo(quantity(oldSelf)) >= 0",message="storage.size can't shrink: volumes only grow; restore the size it had"
 	// +optional
 	Size resource.Quantity `json:"size,omitzero"`
@@ -45,7 +45,7 @@ type LogStorageSpec struct {
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=20
 	// +kubebuilder:validation:Pattern=`^[0-9]+([.][0-9]+)?(k|[KMGTPE]i|[MGTPE])?$`
-	// +kubebuilder:validation:XValidation:rule="quantity(self).isGreaterThan(quantity('0'))",message="storage.log.size must be more than 0"
+	// +kubebuilder:validation:XValidation:rule="quantity(self).compareTo(quantity('256Mi')) >= 0",message="storage.log.size must be 256Mi or more: the log is made in files of 64Mi"
 	// +kubebuilder:validation:XValidation:rule="quantity(self).compareTo(quantity(oldSelf)) >= 0",message="storage.log.size can't shrink: volumes only grow; restore the size it had"
 	// +optional
 	Size resource.Quantity `json:"size,omitzero"`

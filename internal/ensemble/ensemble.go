@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -94,9 +95,23 @@ func ask(ctx context.Context, e Ensemble, m Endpoint) (*adminpb.StatusResponse, 
 	}
 	st, err := api.Status(ctx, &adminpb.StatusRequest{})
 	if err != nil {
-		return nil, fmt.Errorf("%s: %s", status.Code(err), status.Convert(err).Message())
+		return nil, noAnswer(err)
 	}
 	return st, nil
+}
+
+// noAnswer says why a member did not answer in the words of whoever knows, without
+// the layers in between: it stands in status and in events, once for each member.
+func noAnswer(err error) error {
+	st := status.Convert(err)
+	text := st.Message()
+	if _, cause, found := strings.Cut(text, `desc = "transport: `); found {
+		text = strings.TrimPrefix(strings.TrimSuffix(cause, `"`), "Error while dialing: ")
+	}
+	if st.Code() == codes.Unavailable {
+		return errors.New(text)
+	}
+	return fmt.Errorf("%s: %s", st.Code(), text)
 }
 
 // Refusal returns why a member decided against an order; ok is false for any other

@@ -97,6 +97,9 @@ func TestAsk(t *testing.T) {
 			t.Errorf("%s: %v", pod, got)
 		}
 	}
+	if got, want := answers["dead"].Err, "dial tcp "+dead.Address+": connect: connection refused"; got == nil || got.Error() != want {
+		t.Errorf("dead: %v; it is to say %q", got, want)
+	}
 	// What was closed is opened again when it is needed.
 	c.Keep([]ensemble.Endpoint{second})
 	if got := ensemble.Ask(context.Background(), c, []ensemble.Endpoint{first}); got[first.Pod].Status == nil {

@@ -252,6 +252,11 @@ func (v *view) leaderless() Plan {
 		}
 		missing = append(missing, fmt.Sprintf("%s: %s%s", describe(m.GetName(), m.GetId()), v.why(s), v.lastSeen(m.GetId())))
 	}
+	if len(voters) == 0 {
+		// A member that has just been founded, or has just restarted, has not
+		// read its own membership yet.
+		return plan(Wait, NoLeader, "ensemble %s is there, and the member that answers does not tell its membership yet", v.ClusterID)
+	}
 	if len(voters)-len(missing) >= len(voters)/2+1 {
 		return plan(Wait, NoLeader, "%d of %d voters answer and have not elected a leader yet", len(voters)-len(missing), len(voters))
 	}

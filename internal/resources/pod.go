@@ -85,6 +85,8 @@ func server(c *v1alpha1.CoordinationCluster, r Role, image string) corev1.Contai
 		LivenessProbe:  probe("live", 10, 6),
 		ReadinessProbe: probe("ready", 2, 1),
 		Lifecycle:      &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: leaveSeconds}}},
+		// A member that ends says why on its last line; status shows it.
+		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 		SecurityContext: &corev1.SecurityContext{
 			AllowPrivilegeEscalation: ptr.To(false),
 			ReadOnlyRootFilesystem:   ptr.To(true),

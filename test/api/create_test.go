@@ -41,8 +41,10 @@ var creations = []creation{
 	{name: "pull policy", spec: `{imagePullPolicy: Sometimes}`, want: `supported values: "Always", "IfNotPresent", "Never"`},
 
 	{name: "a size", spec: `{storage: {size: 1.5Ti, storageClassName: fast, log: {size: 1Gi, storageClassName: faster}}}`},
-	{name: "no size", spec: `{storage: {size: "0"}}`, want: "storage.size must be more than 0"},
-	{name: "no size of the log", spec: `{storage: {log: {size: 0Gi}}}`, want: "storage.log.size must be more than 0"},
+	{name: "no size", spec: `{storage: {size: "0"}}`, want: "storage.size must be 256Mi or more"},
+	{name: "less than the log takes", spec: `{storage: {size: 64Mi}}`, want: "storage.size must be 256Mi or more"},
+	{name: "the least size", spec: `{storage: {size: 256Mi, log: {size: 0.25Gi}}}`},
+	{name: "no size of the log", spec: `{storage: {log: {size: 0Gi}}}`, want: "storage.log.size must be 256Mi or more"},
 	{name: "a size that is none", spec: `{storage: {size: large}}`, want: "should match"},
 	{name: "log volume by default", spec: `{storage: {log: {}}}`},
 	{name: "retention", spec: `{storage: {retention: {whenDeleted: Delete, whenScaled: Delete}}}`},
