@@ -10,7 +10,11 @@ help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
 
 .PHONY: build
-build: ## build bin/conclave-server (one static binary)
+build: ## build all programs into bin: conclave-server, conclave-operator and the plugin kubectl-conclave, each one static binary
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/...
+
+.PHONY: server
+server: ## build bin/conclave-server alone
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/conclave-server ./cmd/conclave-server
 
 .PHONY: test
@@ -40,12 +44,12 @@ test-sim: ## SEEDS simulated ensembles under faults, from seed SEED on (100 take
 
 .PHONY: test-faults
 FAULTS_SECONDS ?= 20
-test-faults: build ## real processes under faults, histories judged; each storm takes FAULTS_SECONDS (28800 for a night; needs root, iproute2; installs Debian's Java client)
+test-faults: server ## real processes under faults, histories judged; each storm takes FAULTS_SECONDS (28800 for a night; needs root, iproute2; installs Debian's Java client)
 	./test/conformance/setup.sh
 	CONCLAVE_BIN=$(abspath $(BIN)/conclave-server) FAULTS_SECONDS=$(FAULTS_SECONDS) go test -tags faults -count=1 -timeout 24h ./test/faults
 
 .PHONY: test-conformance
-test-conformance: build ## genuine Java, C and Go clients against a three-member ensemble (installs Debian's packages, needs root)
+test-conformance: server ## genuine Java, C and Go clients against a three-member ensemble (installs Debian's packages, needs root)
 	./test/conformance/setup.sh
 	CONCLAVE_BIN=$(abspath $(BIN)/conclave-server) go test -tags conformance -count=1 -timeout 30m ./test/conformance/...
 
@@ -56,12 +60,12 @@ test-conformance-zookeeper: ## the same suite against genuine ZooKeeper: how a t
 
 .PHONY: test-diff
 OPS ?= 20000
-test-diff: build ## kept scripts and OPS random operations on ZooKeeper and on Conclave, every answer compared (installs ZooKeeper)
+test-diff: server ## kept scripts and OPS random operations on ZooKeeper and on Conclave, every answer compared (installs ZooKeeper)
 	./test/conformance/setup.sh
 	CONCLAVE_BIN=$(abspath $(BIN)/conclave-server) OPS=$(OPS) go test -tags diff -count=1 -timeout 2h -v -run 'TestScripts$$|TestRandom$$' ./test/diff
 
 .PHONY: bench
-bench: build ## Conclave and genuine ZooKeeper side by side (installs ZooKeeper; takes long; BENCH=-quick for a glance)
+bench: server ## Conclave and genuine ZooKeeper side by side (installs ZooKeeper; takes long; BENCH=-quick for a glance)
 	./test/conformance/setup.sh
 	go run ./test/bench $(BENCH)
 
@@ -71,7 +75,7 @@ bench-go: ## the Go benchmarks of this checkout and of commit BASE by turns, com
 	./hack/benchstat.sh $(BASE)
 
 .PHONY: run
-run: build ## start an ensemble of three on this machine, with data under ./run
+run: server ## start an ensemble of three on this machine, with data under ./run
 	./hack/ensemble.sh
 
 .PHONY: image

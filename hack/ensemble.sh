@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 base=${CLIENT_PORT:-2181}
 bin=$PWD/bin/conclave-server
-[ -x "$bin" ] || { echo "hack/ensemble.sh: $bin is missing: run 'make build' first" >&2; exit 1; }
+[ -x "$bin" ] || { echo "hack/ensemble.sh: $bin is missing: run 'make server' first" >&2; exit 1; }
 
 servers=
 for n in 1 2 3; do
