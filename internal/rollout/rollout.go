@@ -175,7 +175,9 @@ func Next(o Observed) Plan {
 		slices.SortFunc(v.set.Pods, func(a, b Pod) int { return b.Ordinal - a.Ordinal })
 		for _, pod := range v.set.Pods {
 			total++
-			if pod.Revision == v.set.UpdateRevision {
+			// Which revision is wanted is not known until the template is seen: a
+			// StatefulSet that was just made is no restart of its pods.
+			if !v.set.Seen || pod.Revision == v.set.UpdateRevision {
 				updated++
 			}
 		}

@@ -94,7 +94,7 @@ func TestNext(t *testing.T) {
 		{"nothing to do", scene{words: "new.lead new new|new", edit: func(o *rollout.Observed) { o.Observers.Partition = 0 }}, rollout.Rest, rollout.UpToDate, "", nil},
 		{"done", scene{words: "new.lead new new", partition: 3}, rollout.Lower, rollout.UpToDate, "", func(p rollout.Plan) bool { return p.Partition == 0 }},
 		{"no pods", scene{words: ""}, rollout.Rest, rollout.UpToDate, "", nil},
-		{"not seen yet", scene{words: "old.lead old old", edit: func(o *rollout.Observed) { o.Voters.Seen = false }}, rollout.Wait, rollout.RevisionUnknown, "", nil},
+		{"not seen yet", scene{words: "old.lead old old", edit: func(o *rollout.Observed) { o.Voters.Seen = false }}, rollout.Wait, rollout.RevisionUnknown, "", func(p rollout.Plan) bool { return p.Updated == 3 && p.Total == 3 }},
 
 		{"observers first", scene{words: "old.lead old old|old old", partition: 3}, rollout.Drain, rollout.Draining, "o-1", nil},
 		{"then the next observer", scene{words: "old.lead old old|old.drained new", partition: 3, edit: func(o *rollout.Observed) { o.Observers.Partition = 1 }}, rollout.Lower, rollout.Restarting, "o-0", func(p rollout.Plan) bool { return p.Observers && p.Partition == 0 }},
