@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/conclave-dev/conclave/internal/admin"
 	"github.com/conclave-dev/conclave/internal/admin/adminpb"
 	"github.com/conclave-dev/conclave/test/conformance/proc"
 	"github.com/conclave-dev/conclave/test/conformance/wire"
@@ -123,6 +124,7 @@ func (c *cluster) keep(m *member) {
 		return
 	}
 	_ = os.Remove(ballast(m))
+	_ = os.Remove(admin.SocketPath(m.dataDir())) // a socket can't be copied
 	if err := os.CopyFS(m.dir+".kept", os.DirFS(m.dir)); err != nil {
 		c.t.Logf("keep %s: %v", m.dir, err)
 	}
