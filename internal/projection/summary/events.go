@@ -30,8 +30,10 @@ const (
 
 // Event is one to raise. It is about the pod, or about the cluster if that is zero.
 type Event struct {
-	Pod          Pod
-	Reason, Note string
+	Pod Pod
+	// Action differs from Event to Event: what differs in its note alone is taken by
+	// Kubernetes for the same again, and not told.
+	Reason, Action, Note string
 }
 
 // Notices makes Events of sessions that have expired.
@@ -44,6 +46,7 @@ type Notices struct {
 		sessions, ephemerals int
 		ids, paths           []string
 		first                time.Time
+		action               string
 	}
 }
 
@@ -58,15 +61,16 @@ func (n *Notices) Expired(e mirror.End, pod Pod, now time.Time) {
 	if n.tokens >= 1 && n.many.sessions == 0 {
 		n.tokens--
 		note := describe(e, pod)
-		n.pending = append(n.pending, Event{Reason: ReasonSessionExpired, Note: note})
+		action := fmt.Sprintf("Expire 0x%x", e.Session.ID)
+		n.pending = append(n.pending, Event{Reason: ReasonSessionExpired, Action: action, Note: note})
 		if pod != (Pod{}) {
-			n.pending = append(n.pending, Event{Pod: pod, Reason: ReasonSessionExpired, Note: note})
+			n.pending = append(n.pending, Event{Pod: pod, Reason: ReasonSessionExpired, Action: action, Note: note})
 		}
 		return
 	}
 	m := &n.many
 	if m.sessions == 0 {
-		m.first = now
+		m.first, m.action = now, fmt.Sprintf("Expire 0x%x and others", e.Session.ID)
 	}
 	m.sessions++
 	m.ephemerals += held(e)
@@ -99,7 +103,7 @@ func (n *Notices) Take(now time.Time) (events []Event, again time.Time) {
 		note += fmt.Sprintf("; %d ephemeral nodes went with them: ", m.ephemerals)
 		note += list(m.paths, m.ephemerals, maxNote-len(note))
 	}
-	return append(events, Event{Reason: ReasonSessionsExpired, Note: note}), time.Time{}
+	return append(events, Event{Reason: ReasonSessionsExpired, Action: m.action, Note: note}), time.Time{}
 }
 
 // held is how many nodes went with a session.

@@ -16,6 +16,8 @@ type Pod struct {
 	Namespace, Name string
 	// Owner is what made it, as kind/name; may be empty.
 	Owner string
+	// UID is for Events about it.
+	UID string
 }
 
 // Names finds what Kubernetes calls things.

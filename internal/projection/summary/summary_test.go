@@ -17,7 +17,7 @@ var (
 		Member: func(id uint64) string { return fmt.Sprint("main-", id) },
 		Pod: func(a netip.Addr) (Pod, bool) {
 			if a == netip.MustParseAddr("10.0.0.1") {
-				return Pod{"shop", "cart-0", "StatefulSet/cart"}, true
+				return Pod{Namespace: "shop", Name: "cart-0", Owner: "StatefulSet/cart"}, true
 			}
 			return Pod{}, false
 		},
@@ -46,7 +46,7 @@ func TestTake(t *testing.T) {
 	}
 	want := []Session{
 		{ID: 2, State: mirror.Connecting, Silence: 2 * time.Second, Timeout: 10 * time.Second, Member: "main-2", Client: "10.0.0.2:5"},
-		{ID: 1, State: mirror.Connected, Silence: 2 * time.Second, Timeout: 10 * time.Second, Ephemerals: 1, Member: "main-2", Client: "10.0.0.1:5", Pod: Pod{"shop", "cart-0", "StatefulSet/cart"}},
+		{ID: 1, State: mirror.Connected, Silence: 2 * time.Second, Timeout: 10 * time.Second, Ephemerals: 1, Member: "main-2", Client: "10.0.0.1:5", Pod: Pod{Namespace: "shop", Name: "cart-0", Owner: "StatefulSet/cart"}},
 	}
 	if fmt.Sprint(s.AtRisk) != fmt.Sprint(want) {
 		t.Errorf("%+v, want %+v", s.AtRisk, want)
@@ -152,7 +152,7 @@ func TestOneExpiry(t *testing.T) {
 	n.Expired(mirror.End{Session: s, Expired: true, Paths: []string{"/locks/a", "/locks/b"}}, pod, t0)
 	events, again := n.Take(t0)
 	const note = "Session 0x1a of pod shop/cart-0 expired: nothing was heard of its client for 10s; with it went /locks/a, /locks/b, and 1 more"
-	want := []Event{{Reason: ReasonSessionExpired, Note: note}, {Pod: pod, Reason: ReasonSessionExpired, Note: note}}
+	want := []Event{{Reason: ReasonSessionExpired, Action: "Expire 0x1a", Note: note}, {Pod: pod, Reason: ReasonSessionExpired, Action: "Expire 0x1a", Note: note}}
 	if fmt.Sprint(events) != fmt.Sprint(want) || !again.IsZero() {
 		t.Errorf("%v %v", events, again)
 	}
