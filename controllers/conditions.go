@@ -44,33 +44,7 @@ func (p *pass) setConditions() {
 		}
 		p.condition(kind, *v)
 	}
-	// Whoever reads the session stream says how that goes; until then nobody does.
-	for _, kind := range []string{v1alpha1.ConditionSessionsSynced, v1alpha1.ConditionLeasesSynced} {
-		if v := p.overall(kind); v != nil {
-			p.condition(kind, *v)
-		} else if c := meta.FindStatusCondition(p.status.Conditions, kind); c == nil || c.Reason == v1alpha1.ReasonParked {
-			p.condition(kind, verdict{unknown, v1alpha1.ReasonUnknown, unread})
-		}
-	}
-}
-
-// unread is said of what follows the session stream, until whoever reads that says
-// otherwise.
-const unread = "the session stream has not been read yet"
-
-// ownConditions are those that a pass speaks for. What another owner says of its own
-// is not repeated in its place.
-func (p *pass) ownConditions() (out []metav1.Condition) {
-	for _, c := range p.status.Conditions {
-		switch c.Type {
-		case v1alpha1.ConditionSessionsSynced, v1alpha1.ConditionLeasesSynced:
-			if p.overall(c.Type) == nil && c.Message != unread {
-				continue
-			}
-		}
-		out = append(out, c)
-	}
-	return out
+	p.setProjected()
 }
 
 func (p *pass) condition(kind string, v verdict) {

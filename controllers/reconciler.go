@@ -33,6 +33,8 @@ type Reconciler struct {
 	Recorder events.EventRecorder
 	// Ensembles connects to members.
 	Ensembles Ensembles
+	// Projection reads the session streams, and writes Leases.
+	Projection Projection
 	// Image is the operator's own, which clusters get that name none.
 	Image string
 	// Policy is how long certificates last.
@@ -106,6 +108,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	cluster := &v1alpha1.CoordinationCluster{}
 	if err := r.Reader.Get(ctx, req.NamespacedName, cluster); err != nil {
 		if apierrors.IsNotFound(err) {
+			r.Projection.Forget(req.NamespacedName)
 			r.Ensembles.Forget(req.NamespacedName)
 			r.own.forget(req.NamespacedName)
 			forgetMetrics(req.NamespacedName)
@@ -132,6 +135,7 @@ var errWritten = errors.New("status was written")
 
 func (p *pass) run(ctx context.Context) error {
 	err := p.steps(ctx)
+	p.project()
 	if errors.Is(err, errWritten) {
 		p.again = soon
 		return nil

@@ -32,6 +32,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/structured-merge-diff/v6/typed"
 
 	"github.com/conclave-dev/conclave/api/v1alpha1"
@@ -40,6 +41,7 @@ import (
 	members "github.com/conclave-dev/conclave/internal/ensemble/fake"
 	"github.com/conclave-dev/conclave/internal/membership"
 	"github.com/conclave-dev/conclave/internal/pki"
+	"github.com/conclave-dev/conclave/internal/projector"
 )
 
 var key = client.ObjectKey{Namespace: "ns", Name: "zoo"}
@@ -177,7 +179,7 @@ func (g *rig) restart() {
 			return g.applying(ctx, ac, func() error { return c.SubResource(sub).Apply(ctx, ac, opts...) })
 		},
 	})
-	g.r = &Reconciler{Client: c, Reader: c, Recorder: (*story)(g), Ensembles: everywhere{g.world}, Image: "conclave:1", Policy: pki.DefaultPolicy,
+	g.r = &Reconciler{Client: c, Reader: c, Recorder: (*story)(g), Ensembles: everywhere{g.world}, Projection: (*unprojected)(nil), Image: "conclave:1", Policy: pki.DefaultPolicy,
 		Now: func() time.Time { return g.now }, FreshID: func() string { g.fresh++; return fmt.Sprintf("%032x", g.fresh) }}
 }
 
@@ -251,6 +253,14 @@ func (e everywhere) For(client.ObjectKey, Credentials) (ensemble.Ensemble, error
 	return e.world, nil
 }
 func (e everywhere) Forget(client.ObjectKey) {}
+
+// unprojected has read no stream.
+type unprojected struct{}
+
+func (*unprojected) Follow(projector.Target)                      {}
+func (*unprojected) Forget(client.ObjectKey)                      {}
+func (*unprojected) Wakes() <-chan event.GenericEvent             { return nil }
+func (*unprojected) View(client.ObjectKey) (projector.View, bool) { return projector.View{}, false }
 
 // story keeps the events.
 type story rig

@@ -31,10 +31,7 @@ func (p *pass) writeStatus(ctx context.Context) error {
 		return nil
 	}
 	p.announce()
-	s := p.status.DeepCopy()
-	// What the session stream shows is written by whoever reads that.
-	s.Sessions, s.Leases, s.Conditions = nil, nil, p.ownConditions()
-	b, err := json.Marshal(s)
+	b, err := json.Marshal(p.status)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
 	appsv1 "k8s.io/api/apps/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -31,6 +33,8 @@ import (
 	"github.com/conclave-dev/conclave/api/v1alpha1"
 	"github.com/conclave-dev/conclave/controllers"
 	"github.com/conclave-dev/conclave/internal/pki"
+	"github.com/conclave-dev/conclave/internal/projection/leases"
+	"github.com/conclave-dev/conclave/internal/projector"
 )
 
 // version is set by the linker.
@@ -136,7 +140,9 @@ func options(f flags, s *runtime.Scheme) (ctrl.Options, error) {
 		Cache: cache.Options{
 			DefaultTransform: cache.TransformStripManagedFields(),
 			ByObject: map[client.Object]cache.ByObject{
-				&corev1.Pod{}: selected, &corev1.PersistentVolumeClaim{}: selected, &corev1.ConfigMap{}: selected, &corev1.Service{}: selected,
+				// Clients' pods are known by their addresses.
+				&corev1.Pod{}: {Transform: projector.Slim}, &coordinationv1.Lease{}: selected,
+				&corev1.PersistentVolumeClaim{}: selected, &corev1.ConfigMap{}: selected, &corev1.Service{}: selected,
 				&corev1.ServiceAccount{}: selected, &appsv1.StatefulSet{}: selected, &policyv1.PodDisruptionBudget{}: selected, &networkingv1.NetworkPolicy{}: selected,
 			},
 		},
@@ -189,8 +195,17 @@ func run(f flags) error {
 	if err != nil {
 		return fmt.Errorf("starting: %w", err)
 	}
+	if err := m.GetFieldIndexer().IndexField(context.Background(), &corev1.Pod{}, projector.IndexPodIP, projector.PodIPs); err != nil {
+		return fmt.Errorf("starting: %w", err)
+	}
+	recorder := m.GetEventRecorder("conclave-operator")
+	projection := projector.New(projector.Options{Client: m.GetClient(), Reader: m.GetAPIReader(), Cache: m.GetCache(), Recorder: recorder,
+		Pod: projector.PodsBy(m.GetClient()), Now: time.Now, Limits: leases.DefaultLimits})
+	if err := m.Add(projection); err != nil {
+		return fmt.Errorf("starting: %w", err)
+	}
 	r := &controllers.Reconciler{
-		Client: m.GetClient(), Reader: m.GetAPIReader(), Recorder: m.GetEventRecorder("conclave-operator"), Ensembles: controllers.NewConnections(),
+		Client: m.GetClient(), Reader: m.GetAPIReader(), Recorder: recorder, Ensembles: controllers.NewConnections(), Projection: projection,
 		Image: f.image, Policy: pki.DefaultPolicy, Now: time.Now, FreshID: controllers.RandomID,
 	}
 	if err := r.SetupWithManager(m, f.workers); err != nil {

@@ -77,6 +77,8 @@ func TestRightsEnd(t *testing.T) {
 		{"update", "coordination.k8s.io", "leases", "", "conclave-system", "another", false},
 		{"update", "coordination.k8s.io", "leases", "", "conclave-system", "operator.conclave.dev", true},
 		{"get", "", "nodes", "", "", "", false},
+		{"deletecollection", "coordination.k8s.io", "leases", "", "shop", "", false},
+		{"patch", "coordination.k8s.io", "leases", "", "shop", "", true},
 
 		{"get", "", "secrets", "", "shop", "main-ca", true},
 		{"delete", "", "pods", "", "shop", "", true},
