@@ -7,7 +7,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/conclave-dev/conclave/api/v1alpha1"
-	"github.com/conclave-dev/conclave/internal/membership"
 	"github.com/conclave-dev/conclave/internal/projector"
 )
 
@@ -36,7 +35,7 @@ func (p *pass) project() {
 	}
 	t := projector.Target{Cluster: p.cluster.DeepCopy(), API: p.api}
 	t.Cluster.Status.ClusterID = p.status.ClusterID
-	t.NoQuorum = p.leader() == nil && (p.plan.Reason == membership.QuorumLost || p.plan.Reason == membership.EnsembleLost)
+	t.NoQuorum = p.quorum().status == no
 	leader := p.leader().GetMemberId()
 	for i := range p.seen.pods {
 		pod := &p.seen.pods[i]
