@@ -221,10 +221,11 @@ func (f *follower) step() time.Duration {
 
 // observe takes in what has happened to Leases.
 func (f *follower) observe(now time.Time) {
+	var noticed map[string]notice
 	f.mu.Lock()
-	noticed := f.noticed
-	if len(noticed) > 0 {
-		f.noticed = make(map[string]notice)
+	if len(f.noticed) > 0 {
+		// The map is taken away as a whole: others go on filling the next one.
+		noticed, f.noticed = f.noticed, make(map[string]notice)
 	}
 	f.mu.Unlock()
 	for _, n := range noticed {
