@@ -29,6 +29,7 @@ lint: ## gofmt, go vet, staticcheck, generated files fresh
 	go vet -tags diff ./test/diff/...
 	go vet -tags faults ./test/faults/...
 	go vet -tags cluster ./test/cluster/...
+	go vet -tags e2e ./test/e2e/...
 	for module in hack/image hack/localcluster/build/{coredns,pause,provisioner}; do (cd $$module && GOFLAGS=-trimpath CGO_ENABLED=0 go vet ./...) || exit 1; done
 	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 
@@ -113,6 +114,11 @@ cluster-load: ## give all nodes the images of an archive (IMAGE=archive.tar; mak
 .PHONY: test-cluster
 test-cluster: ## a three-node cluster, its workloads, its faults and its end (CLUSTER=current: kubectl's cluster; needs CLUSTER_IMAGE)
 	CLUSTER=$(CLUSTER) go test -tags cluster -count=1 -timeout 40m -v ./test/cluster
+
+.PHONY: test-e2e
+TEST ?= .
+test-e2e: ## the operator in a three-node cluster, under genuine clients, faults included (TEST=regexp; CLUSTER=current needs CLUSTER_IMAGE, CLUSTER_IMAGE_NEXT)
+	CLUSTER=$(CLUSTER) go test -tags e2e -count=1 -timeout 2h -v -run '$(TEST)' ./test/e2e
 
 .PHONY: nightly
 nightly: ## what takes too long for .ci/run: many simulated ensembles, long storms, and the whole of the comparison with ZooKeeper

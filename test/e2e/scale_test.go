@@ -1,0 +1,108 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"strings"
+	"testing"
+
+	policyv1 "k8s.io/api/policy/v1"
+
+	"github.com/conclave-dev/conclave/api/v1alpha1"
+)
+
+// through scales with kubectl, and lets the clients work at each size.
+func (e *ensemble) through(sizes ...int) {
+	e.t.Helper()
+	for _, n := range sizes {
+		e.scale(n)
+		cc := e.settled()
+		e.t.Logf("%d: %s, led by %s", n, cc.Status.Ready, cc.Status.Leader)
+		if got := len(e.pods()); got != n {
+			e.t.Errorf("scaled to %d, and there are %d pods", n, got)
+		}
+		e.load.progress()
+	}
+}
+
+func TestFounding(t *testing.T) {
+	e := found(t, 3, ordinary)
+	cc := e.get()
+	if b := cc.Status.Bootstrap; b == nil || !b.Succeeded || b.Adopted || b.ClusterID != e.id {
+		t.Errorf("the latch: %+v", b)
+	}
+	if want := name + "." + e.namespace + ".svc:2181"; cc.Status.ClientEndpoint != want && !strings.HasPrefix(cc.Status.ClientEndpoint, name+"."+e.namespace) {
+		t.Errorf("clients are sent to %s", cc.Status.ClientEndpoint)
+	}
+	var budgets policyv1.PodDisruptionBudgetList
+	if err := target.kube.List(t.Context(), &budgets); err != nil || len(budgets.Items) == 0 {
+		t.Errorf("budgets: %+v, %v", budgets.Items, err)
+	}
+	before := e.uids()
+	e.must("annotate", "cc", name, "e2e=touched")
+	if out, err := kubectl(system, "delete", "pod", operatorPod(t)); err != nil {
+		t.Fatal(out, err)
+	}
+	eventually(t, "another operator", func() error {
+		_, err := kubectl(system, "rollout", "status", "deployment/conclave-operator", "--timeout=4m")
+		return err
+	})
+	// It has looked at the cluster when it has seen an edit.
+	e.edit(map[string]any{"updateStrategy": map[string]any{"drainSeconds": 3}})
+	e.settled()
+	for pod, uid := range e.uids() {
+		if before[pod] != uid {
+			t.Errorf("%s was made anew", pod)
+		}
+	}
+	e.conclude()
+}
+
+func TestScaleToFiveAndBack(t *testing.T) {
+	e := found(t, 3, ordinary)
+	e.through(5, 3)
+	e.conclude()
+}
+
+func TestScaleToOneAndBack(t *testing.T) {
+	e := found(t, 3, ordinary)
+	e.through(1, 3)
+	e.conclude()
+}
+
+func TestScaleFromOneToSevenAndBack(t *testing.T) {
+	e := found(t, 1, ordinary)
+	e.through(7, 1)
+	e.conclude()
+}
+
+func TestEvenNumbersAreRefused(t *testing.T) {
+	e := found(t, 1, ordinary)
+	_, err := e.kubectl("scale", "cc", name, "--replicas=2")
+	if err == nil || !strings.Contains(err.Error(), "replicas can't be even") {
+		t.Errorf("scaled to 2: %v", err)
+	}
+	e.conclude()
+}
+
+func TestObservers(t *testing.T) {
+	e := found(t, 3, ordinary)
+	for _, n := range []int{2, 0, 1} {
+		e.edit(map[string]any{"observers": n})
+		cc := e.settled()
+		count := 0
+		for _, m := range cc.Status.Members {
+			if m.Role == v1alpha1.RoleObserver && !m.Voter {
+				count++
+			}
+		}
+		if count != n {
+			t.Errorf("%d observers are wanted, members: %+v", n, cc.Status.Members)
+		}
+		e.load.progress()
+	}
+	before, from := e.uids(), e.hash()
+	e.edit(map[string]any{"image": target.next})
+	e.rolled(before, from)
+	e.conclude()
+}
