@@ -155,10 +155,6 @@ func (e *ensemble) settled() *v1alpha1.CoordinationCluster {
 		if cc.Status.ObservedGeneration != cc.Generation {
 			return errors.New("the operator has not seen the spec")
 		}
-		// A roll may begin only when the target follows the spec.
-		if cc.Status.Target == nil || cc.Status.Target.Generation != cc.Generation {
-			return errors.New("the target is not the spec's yet")
-		}
 		if cc.Status.ReadyReplicas != *cc.Spec.Replicas || cc.Status.ReadyObservers != *cc.Spec.Observers {
 			return fmt.Errorf("%d voters and %d observers are ready", cc.Status.ReadyReplicas, cc.Status.ReadyObservers)
 		}
@@ -256,11 +252,15 @@ func member(cc *v1alpha1.CoordinationCluster, pod string) v1alpha1.MemberStatus 
 // with it.
 func (e *ensemble) rolled(before map[string]types.UID, from string) {
 	e.t.Helper()
+	e.becomes("the roll begins", func(cc *v1alpha1.CoordinationCluster) error {
+		if r := cc.Status.Rollout; r == nil || r.Hash == from {
+			return fmt.Errorf("there was no roll: %+v", r)
+		}
+		return nil
+	})
 	cc := e.settled()
 	r := cc.Status.Rollout
 	switch {
-	case r == nil || r.Hash == from:
-		e.t.Fatalf("there was no roll: %+v", r)
 	case r.SessionsExpired != 0:
 		e.t.Errorf("%d sessions expired", r.SessionsExpired)
 	case r.CompletionTime == nil || r.Updated != r.Total:

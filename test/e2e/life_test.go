@@ -150,7 +150,7 @@ func TestDriftIsRepaired(t *testing.T) {
 		return err
 	})
 	e.must("patch", "service", name, "--type=merge", `--patch={"spec":{"selector":{"app.kubernetes.io/name":"somebody-else"}}}`)
-	repaired("the Service's selector", "conclave", `{.spec.selector.app\.kubernetes\.io/name}`, "service", name)
+	repaired("the Service's selector", `{"conclave.dev/cluster":"shop"}`, "{.spec.selector}", "service", name)
 	e.must("scale", "statefulset", name, "--replicas=2")
 	repaired("the number of voters", "3", "{.spec.replicas}", "statefulset", name)
 	e.settled()

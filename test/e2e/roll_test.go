@@ -133,7 +133,8 @@ func (e *ensemble) killOperator() {
 
 func TestOperatorUpgradeRollsNothing(t *testing.T) {
 	e := found(t, 3, ordinary)
-	before, from, image := e.uids(), e.hash(), e.get().Status.Image
+	before, from := e.uids(), e.get().Status
+	image := from.Image
 	if image != target.image {
 		t.Errorf("a cluster that names no image got %q, and the operator's is %q", image, target.image)
 	}
@@ -156,8 +157,8 @@ func TestOperatorUpgradeRollsNothing(t *testing.T) {
 		}
 	}
 	cc := e.get()
-	if cc.Status.Image != image || cc.Status.Target.Hash != from || cc.Status.Rollout != nil {
-		t.Errorf("image %q, hash %q, roll %+v; before: %q, %q", cc.Status.Image, cc.Status.Target.Hash, cc.Status.Rollout, image, from)
+	if cc.Status.Image != image || cc.Status.Target.Hash != from.Target.Hash || !cc.Status.Rollout.StartTime.Equal(from.Rollout.StartTime) {
+		t.Errorf("image %q, hash %q, roll %+v; before: %q, %q, %+v", cc.Status.Image, cc.Status.Target.Hash, cc.Status.Rollout, image, from.Target.Hash, from.Rollout)
 	}
 	for _, p := range e.pods() {
 		if running(p) != image {
