@@ -28,6 +28,9 @@ func TestCreate(t *testing.T) {
 	if c.Status.Image != "conclave:1" || c.Status.Bootstrap == nil || !c.Status.Bootstrap.Succeeded || c.Status.ClusterID != c.Status.Bootstrap.ClusterID || c.Status.Leader != "zoo-0" {
 		t.Errorf("%+v", c.Status)
 	}
+	if c.Status.Rollout != nil || strings.Contains(strings.Join(g.events, "\n"), "RolledOut") {
+		t.Errorf("nobody was restarted, and the account of a roll is %+v", c.Status.Rollout)
+	}
 	for _, kind := range v1alpha1.Conditions() {
 		got := g.condition(kind)
 		if got.ObservedGeneration != 1 || !strings.Contains(strings.Join(v1alpha1.Reasons(kind), " "), got.Reason) {

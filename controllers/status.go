@@ -224,7 +224,10 @@ func (p *pass) summarizeRollout(leader *adminpb.StatusResponse) {
 	r := p.status.Rollout
 	now := metav1.NewTime(p.Now())
 	known := leader != nil && leader.GetSessions() != nil
-	if p.rollingOut() && (r == nil || r.Hash != hash || r.CompletionTime != nil) {
+	// While the StatefulSet's controller has not said what is new, as at the founding,
+	// no pod is known to be old.
+	unknown := p.roll.Reason == rollout.RevisionUnknown || p.roll.Reason == rollout.NotFoundedYet
+	if p.rollingOut() && !unknown && (r == nil || r.Hash != hash || r.CompletionTime != nil) {
 		r = &v1alpha1.RolloutStatus{Hash: hash, Cause: p.cause(), StartTime: &now}
 		if known {
 			r.ExpiredBefore = leader.GetSessions().GetExpired()
