@@ -104,6 +104,9 @@ func (s *Server) look(now time.Duration) *roster.Report {
 			report.Heard = append(report.Heard, c.hello.session)
 			if now-heard > time.Duration(c.hello.timeout)*time.Millisecond {
 				c.closeLocked()
+			} else if !s.hopeful(now) {
+				// It came while an election was still on its way to an end.
+				s.turnAway(c, metrics.RefusedNotServing, noQuorum)
 			}
 		case phaseAttached:
 			if !s.fresh(now, c.timeout) {

@@ -17,7 +17,10 @@ func sessionID(id int64) string { return fmt.Sprintf("%#x", uint64(id)) }
 // somebody who has yet to say who he is, nothing larger is taken.
 const maxHello = 1 << 10
 
-const notHello = "its first frame is not a connect request"
+const (
+	notHello = "its first frame is not a connect request"
+	noQuorum = "this member has no contact with a quorum"
+)
 
 // hello handles a connection's first frame. The caller holds the state for
 // reading and c.mu. The answer comes when the session, or its attachment, has
@@ -37,7 +40,7 @@ func (s *Server) hello(c *Conn, frame []byte, now time.Duration) {
 		s.turnAway(c, metrics.RefusedNotServing, "this member is not serving")
 		return
 	case !s.hopeful(now):
-		s.turnAway(c, metrics.RefusedNotServing, "this member has no contact with a quorum")
+		s.turnAway(c, metrics.RefusedNotServing, noQuorum)
 		return
 	case s.turnsAwayStalled():
 		s.turnAway(c, metrics.RefusedNotServing, "the disk of this member's log does not answer")
