@@ -124,7 +124,7 @@ func (m *Member) answerReconfig(payload []byte) ([]byte, error) {
 }
 
 // reconfigHere carries a reconfig out on the leader. The order of the checks is
-// ZooKeeper's.
+// ZooKeeper's, but that nobody is asked for a client that may not have it so.
 func (m *Member) reconfigHere(ctx context.Context, n *replica.Node, req jute.ReconfigRequest, allowed bool) *reconfigAnswer {
 	refuse := func(code jute.ErrCode, format string, args ...any) *reconfigAnswer {
 		return &reconfigAnswer{Code: code, Reason: fmt.Sprintf(format, args...)}
@@ -137,8 +137,14 @@ func (m *Member) reconfigHere(ctx context.Context, n *replica.Node, req jute.Rec
 	if req.CurConfigID != -1 && req.CurConfigID != now.Version {
 		return refuse(jute.ErrBadVersion, "it is for the configuration of version %x, and this is %x", req.CurConfigID, now.Version)
 	}
+	notAllowed := func() *reconfigAnswer {
+		return refuse(jute.ErrNoAuth, "the client may not write %s", statemachine.ConfigPath)
+	}
 	wanted, code, err := planReconfig(now.List, &req)
-	if err != nil {
+	switch {
+	case errors.Is(err, zooconfig.ErrServerNumber) && !allowed:
+		return notAllowed() // ZooKeeper takes any number
+	case err != nil:
 		return refuse(code, "%v", err)
 	}
 	voters := 0
@@ -149,6 +155,9 @@ func (m *Member) reconfigHere(ctx context.Context, n *replica.Node, req jute.Rec
 	}
 	if least := 2; voters < 1 || m.cfg.StandaloneEnabled && voters < least {
 		return refuse(jute.ErrBadArguments, "there would be %d voters; at least 1 is needed, and %d with standaloneEnabled", voters, least)
+	}
+	if !allowed {
+		return notAllowed()
 	}
 	// Raft knows members by their ids, so those that join are asked who they are;
 	// also one that is named and silent: it may have come back on a new disk.
@@ -170,9 +179,6 @@ func (m *Member) reconfigHere(ctx context.Context, n *replica.Node, req jute.Rec
 		}
 		wanted[i].ID = there.MemberID
 		joining = append(joining, wanted[i])
-	}
-	if !allowed {
-		return refuse(jute.ErrNoAuth, "the client may not write %s", statemachine.ConfigPath)
 	}
 	index := now.Index
 	for _, p := range joining {

@@ -112,6 +112,11 @@ func TestClientsReconfigure(t *testing.T) {
 	if _, _, code := c.reconfig(fourth, "", "", -1); code != jute.ErrNoAuth {
 		t.Fatalf("anybody: %v", code)
 	}
+	for _, joining := range []string{"server.9=203.0.113.1:1:2;3", "server.999=127.0.0.1:1:2:observer;3"} {
+		if _, _, code := c.reconfig(joining, "", "", -1); code != jute.ErrNoAuth {
+			t.Errorf("anybody, %s: %v", joining, code)
+		}
+	}
 	c.auth(superUser)
 	for _, bad := range []struct {
 		joining, leaving, members string

@@ -227,11 +227,14 @@ func listenHost(host string) string {
 	return host
 }
 
+// ErrServerNumber is in ParseServer's error for a number that is out of range.
+var ErrServerNumber = errors.New("is no number of a server")
+
 // ParseServer reads what stands behind "server.N=". Of several addresses the
 // first is taken.
 func ParseServer(id int, line string) (Server, error) {
 	if id < 0 || id > MaxServerID {
-		return Server{}, fmt.Errorf("%d is no number of a server; allowed: 0 to %d", id, MaxServerID)
+		return Server{}, fmt.Errorf("%d %w; allowed: 0 to %d", id, ErrServerNumber, MaxServerID)
 	}
 	s, _, err := parseServer(id, line)
 	return s, err
