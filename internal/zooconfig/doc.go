@@ -19,6 +19,8 @@
 //     wrong values are reported at once.
 //   - A key that asks for protection which Conclave does not give (TLS, SASL,
 //     authentication of clients) is an error: to start without it would be a
-//     silent downgrade.
+//     silent downgrade. A key that only offers it (SASLAuthenticationProvider
+//     without a demand for SASL) is named in the warnings: whoever relies on it
+//     is refused, not let in.
 //   - Any other key is named in the warnings and has no effect.
 package zooconfig

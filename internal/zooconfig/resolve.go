@@ -225,6 +225,10 @@ func (r *report) refuse(e entry, base string) bool {
 	if slices.Contains(k.harmless, strings.ToLower(e.value)) {
 		return true
 	}
+	if why, ok := k.warned[strings.ToLower(e.value)]; ok {
+		r.warn(e.at, "%s=%s is not used: %s", e.key, e.value, why)
+		return true
+	}
 	shown := "=" + e.value
 	if strings.Contains(strings.ToLower(e.key), "password") {
 		shown = " (value not shown)"

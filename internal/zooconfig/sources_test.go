@@ -120,8 +120,8 @@ func TestProtectionIsNotLostSilently(t *testing.T) {
 		"quorum.auth.enableSasl":                {[]string{"true"}, []string{"false"}},
 		"quorum.auth.learnerRequireSasl":        {[]string{"true"}, []string{"false"}},
 		"quorum.auth.serverRequireSasl":         {[]string{"true"}, []string{"false"}},
-		"authProvider.1":                        {[]string{"org.apache.zookeeper.server.auth.SASLAuthenticationProvider"}, []string{"org.apache.zookeeper.server.auth.DigestAuthenticationProvider", ""}},
-		"authProvider.x509":                     {[]string{"org.apache.zookeeper.server.auth.X509AuthenticationProvider"}, []string{"org.apache.zookeeper.server.auth.IPAuthenticationProvider"}},
+		"authProvider.1":                        {[]string{"com.example.TokenAuthenticationProvider"}, []string{"org.apache.zookeeper.server.auth.DigestAuthenticationProvider", ""}},
+		"authProvider.x509":                     {[]string{"com.example.X509AuthenticationProvider"}, []string{"org.apache.zookeeper.server.auth.IPAuthenticationProvider"}},
 		"requireClientAuthScheme":               {[]string{"sasl"}, []string{"none", ""}},
 		"sessionRequireClientSASLAuth":          {[]string{"true"}, []string{"false"}},
 		"enforce.auth.enabled":                  {[]string{"true"}, []string{"false"}},
@@ -152,6 +152,11 @@ func TestProtectionIsNotLostSilently(t *testing.T) {
 		if !tested {
 			t.Errorf("%s is refused and not tested", r.name)
 		}
+	}
+	// What offers a scheme lets nobody in who needs it, and demands nothing.
+	for _, class := range []string{"SASLAuthenticationProvider", "X509AuthenticationProvider"} {
+		_, w := mustParse(t, base+"authProvider.1=org.apache.zookeeper.server.auth."+class+"\n", Env{})
+		wantContains(t, class, w, "zoo.cfg:3: authProvider.1=org.apache.zookeeper.server.auth."+class+" is not used")
 	}
 	// A later line takes the demand back, as in Java.
 	if _, w := mustParse(t, base+"sslQuorum=true\nsslQuorum=false\n", Env{}); len(w) != 1 {

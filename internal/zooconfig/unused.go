@@ -104,10 +104,13 @@ var unusedKeys = []unusedKey{
 }
 
 // refusedKey is a key that asks for protection. harmless are the values, in
-// lower case, with which it asks for none.
+// lower case, with which it asks for none; warned those with which it offers
+// what is not there, though nobody is let in who would not be let in with it,
+// and why.
 type refusedKey struct {
 	name     string
 	harmless []string
+	warned   map[string]string
 	doc      string
 }
 
@@ -142,6 +145,10 @@ var refusedKeys = []refusedKey{
 	{name: "authProvider*", harmless: []string{"",
 		"org.apache.zookeeper.server.auth.digestauthenticationprovider",
 		"org.apache.zookeeper.server.auth.ipauthenticationprovider"},
+		warned: map[string]string{
+			"org.apache.zookeeper.server.auth.saslauthenticationprovider": "Conclave does not speak SASL yet: clients come in without it, and the scheme sasl is refused in ACLs",
+			"org.apache.zookeeper.server.auth.x509authenticationprovider": "Conclave does not speak TLS with clients yet: the scheme x509 is refused in ACLs",
+		},
 		doc: "Conclave knows the schemes world, auth, digest and ip only"},
 	{name: "requireClientAuthScheme*", harmless: []string{"", "none"}, doc: needAuth},
 	{name: "sessionRequireClientSASLAuth", harmless: off, doc: needAuth},
