@@ -11,6 +11,7 @@ import (
 	"net/http/pprof"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -198,7 +199,16 @@ func profiles() http.Handler {
 }
 
 func buildVersion() admin.Version {
-	t, err := time.Parse(time.RFC3339, built)
+	when := built
+	if info, ok := debug.ReadBuildInfo(); ok && when == "" {
+		// A plain go build in a clone.
+		for _, s := range info.Settings {
+			if s.Key == "vcs.time" {
+				when = s.Value
+			}
+		}
+	}
+	t, err := time.Parse(time.RFC3339, when)
 	if err != nil {
 		t = time.Time{} // a build without it
 	}

@@ -74,7 +74,7 @@ func TestNotServing(t *testing.T) {
 	f.status = Status{Role: RoleLooking, NotServingReason: "no leader"}
 	h := NewFourLetter(newSurface(f), "*")
 	answered := map[string]string{"ruok": "imok", "isro": "null", "gtmk": "306", "stmk": "",
-		"envi": "Environment:\nzookeeper.version=3.8.0-conclave-0.1.0, built on 2026-11-20 08:30 UTC\nhost.name=zk-3\nos.name=Linux\n"}
+		"envi": "Environment:\nzookeeper.version=3.8.0-conclave-0.1.0, built on 11/20/2026 08:30 GMT\nhost.name=zk-3\nos.name=Linux\n"}
 	for _, name := range allWords() {
 		want, ok := answered[name]
 		if !ok {

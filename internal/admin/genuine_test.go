@@ -39,7 +39,7 @@ var shapes = []struct {
 	pattern *regexp.Regexp
 	becomes string
 }{
-	{regexp.MustCompile(`3\.8\.0-[^,]+, built on \d{4}-\d\d-\d\d \d\d:\d\d UTC`), "VERSION"},
+	{regexp.MustCompile(`3\.8\.0-[^,]+, built on (\d{4}-\d\d-\d\d \d\d:\d\d UTC|\d\d/\d\d/\d{4} \d\d:\d\d GMT)`), "VERSION"},
 	{regexp.MustCompile(`(Mon|Tue|Wed|Thu|Fri|Sat|Sun) [A-Z][a-z]{2} \d\d \d\d:\d\d:\d\d UTC \d{4}`), "DATE"},
 	{regexp.MustCompile(`/(127\.0\.0\.1|\[::1\]):\d+`), "/CLIENT"},
 	{regexp.MustCompile(`=(127\.0\.0\.1|zk-\d):\d+:\d+:(participant|observer);[0-9.]+:\d+`), "=MEMBER"},
@@ -256,6 +256,10 @@ func TestParsersInTheField(t *testing.T) {
 	first, _, _ := strings.Cut(srvr, "\n")
 	if !regexp.MustCompile(`:\s(.*),`).MatchString(first) || !regexp.MustCompile(`built on (.*)`).MatchString(first) {
 		t.Errorf("Metricbeat reads nothing from %q", first)
+	}
+	// go-zookeeper: the date as up to ZooKeeper 3.6.
+	if !regexp.MustCompile(`^Zookeeper version: [A-Za-z0-9.-]+, built on \d\d/\d\d/\d{4} \d\d:\d\d GMT$`).MatchString(first) {
+		t.Errorf("go-zookeeper reads nothing from %q", first)
 	}
 	// Datadog: three numbers, the last followed by a hyphen; a first line of mntr
 	// that it skips.

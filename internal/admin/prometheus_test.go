@@ -70,7 +70,7 @@ func TestVersion(t *testing.T) {
 	built := time.Date(2026, 11, 20, 9, 30, 0, 0, time.FixedZone("CET", 3600))
 	for v, want := range map[Version]string{
 		{}:                "3.8.0-conclave-unknown, built on unknown",
-		{"v0.2.0", built}: "3.8.0-conclave-v0.2.0, built on 2026-11-20 08:30 UTC",
+		{"v0.2.0", built}: "3.8.0-conclave-v0.2.0, built on 11/20/2026 08:30 GMT",
 	} {
 		if got := v.String(); got != want {
 			t.Errorf("%q, want %q", got, want)

@@ -23,14 +23,15 @@ type Version struct {
 // version of ZooKeeper, and a hyphen: kazoo takes the leading digits to decide
 // what a server can do, Datadog wants three numbers, Metricbeat a date behind
 // "built on". What follows the hyphen is a commit in ZooKeeper, and here says
-// who really answers.
+// who really answers. The date is written as up to ZooKeeper 3.6: go-zookeeper
+// reads nothing of srvr if it is written as later versions do.
 func (v Version) String() string {
 	number, built := v.Number, "unknown"
 	if number == "" {
 		number = "unknown"
 	}
 	if !v.Built.IsZero() {
-		built = v.Built.UTC().Format("2006-01-02 15:04 UTC")
+		built = v.Built.UTC().Format("01/02/2006 15:04 GMT")
 	}
 	return CompatibleWith + "-conclave-" + number + ", built on " + built
 }
