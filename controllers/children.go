@@ -82,6 +82,9 @@ func (p *pass) applyChildren(ctx context.Context) error {
 	}
 	if t := p.status.Target; t != nil {
 		t.Image, t.Hash = p.revision.Image(), p.revision.Hash
+		if w := want(p.cluster); p.size(false) == w.Voters && p.size(true) == w.Observers {
+			t.Generation = p.cluster.Generation
+		}
 	}
 	return nil
 }

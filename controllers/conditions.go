@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -70,6 +71,13 @@ func (p *pass) overall(kind string) *verdict {
 	return nil
 }
 
+func count(n int, one, more string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, more)
+}
+
 func (p *pass) founded() bool {
 	b := p.status.Bootstrap
 	return b != nil && b.Succeeded
@@ -86,10 +94,10 @@ func (p *pass) available() verdict {
 		return verdict{no, v1alpha1.ReasonNoLeader, p.plan.Message}
 	case ready == 0:
 		return verdict{no, v1alpha1.ReasonNoReadyMember, "there is a leader, and no member that takes clients"}
-	case len(leader.GetVoters()) == 1:
-		return verdict{yes, v1alpha1.ReasonServingAlone, fmt.Sprintf("%d members take clients; the only voter has no PodDisruptionBudget: clients wait whenever its pod is away", ready)}
+	case len(leader.GetVoters()) == 1 && want(p.cluster).Voters == 1:
+		return verdict{yes, v1alpha1.ReasonServingAlone, count(int(ready), "member takes clients", "members take clients") + "; the only voter has no PodDisruptionBudget: clients wait whenever its pod is away"}
 	default:
-		return verdict{yes, v1alpha1.ReasonServing, fmt.Sprintf("%d members take clients", ready)}
+		return verdict{yes, v1alpha1.ReasonServing, count(int(ready), "member takes clients", "members take clients")}
 	}
 }
 
@@ -353,8 +361,12 @@ func (p *pass) inSync() verdict {
 	return verdict{yes, v1alpha1.ReasonInSync, fmt.Sprintf("all %d members", len(leader.GetVoters())+len(leader.GetLearners()))}
 }
 
-// announce leaves an event for what has changed and has no step of its own.
-func (p *pass) announce() {
+// announce tells what was written: a latch, and what has changed and has no step of
+// its own.
+func (p *pass) announce(ctx context.Context) {
+	if p.plan.Act.Latch() && p.lock {
+		p.tell(ctx, string(p.plan.Reason), string(p.plan.Act), p.plan.Message)
+	}
 	for _, c := range p.status.Conditions {
 		old := meta.FindStatusCondition(p.cluster.Status.Conditions, c.Type)
 		if old != nil && old.Status == c.Status && old.Reason == c.Reason {

@@ -212,6 +212,5 @@ func (p *pass) latch(ctx context.Context) error {
 	if err := p.writeStatus(ctx); err != nil {
 		return err
 	}
-	p.tell(ctx, string(p.plan.Reason), string(p.plan.Act), p.plan.Message)
 	return errWritten
 }

@@ -37,7 +37,50 @@ func TestCreate(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 	}
-	t.Log(strings.Join(g.events, "\n"))
+	// It is a founding, and no change of mind; and what follows from a step is told
+	// after it.
+	story := strings.Join(g.events, "\n")
+	t.Log(story)
+	for _, not := range []string{"SpecChanged", "ServingAlone", "1 members", "1 observers"} {
+		if strings.Contains(story, not) {
+			t.Errorf("the story of a founding has %q", not)
+		}
+	}
+	last := -1
+	for _, step := range []string{"Creating SetPods", "Founding LatchBootstrap", "Founding Bootstrap", "Founded LatchEnsemble", "Serving Available", "ScalingUp LatchTarget", "ScalingUp AddLearner"} {
+		at := strings.Index(story, step)
+		if at <= last {
+			t.Errorf("%q is not told, or not in its turn", step)
+		}
+		last = at
+	}
+}
+
+// The target is of a generation once all of it is from there, size and hash.
+func TestTargetsGeneration(t *testing.T) {
+	g := newRig(t)
+	g.create(func(c *v1alpha1.CoordinationCluster) { size(3, 0)(c); image("conclave:1")(c) })
+	g.settle(300)
+	want := func() {
+		t.Helper()
+		if c := g.cluster(); c.Status.Target.Generation != c.Generation {
+			t.Errorf("target of generation %d, and the spec is %d", c.Status.Target.Generation, c.Generation)
+		}
+	}
+	want()
+	for _, edit := range []func(*v1alpha1.CoordinationCluster){image("conclave:2"), size(5, 0), func(c *v1alpha1.CoordinationCluster) { c.Spec.Paused = true; image("conclave:3")(c) }} {
+		was := g.cluster().Status.Target.Generation
+		g.edit(edit)
+		if g.cluster().Spec.Paused {
+			g.pass()
+			if got := g.cluster().Status.Target.Generation; got != was {
+				t.Errorf("while it is paused: target of generation %d", got)
+			}
+			g.edit(func(c *v1alpha1.CoordinationCluster) { c.Spec.Paused = false })
+		}
+		g.settle(300)
+		want()
+	}
 }
 
 // scenarios are stories that end in a healthy ensemble. Each begins with one.

@@ -30,7 +30,6 @@ func (p *pass) writeStatus(ctx context.Context) error {
 	if equality.Semantic.DeepEqual(&p.cluster.Status, p.status) {
 		return nil
 	}
-	p.announce()
 	b, err := json.Marshal(p.status)
 	if err != nil {
 		return err
@@ -46,6 +45,7 @@ func (p *pass) writeStatus(ctx context.Context) error {
 	if err := p.Status().Apply(ctx, ac, client.FieldOwner(v1alpha1.FieldOwner), client.ForceOwnership); err != nil {
 		return fmt.Errorf("writing status: %w", err)
 	}
+	p.announce(ctx)
 	return nil
 }
 

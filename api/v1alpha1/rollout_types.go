@@ -69,7 +69,8 @@ type PodMonitorSpec struct {
 // TargetStatus is the part of the spec that the operator works towards. It is
 // latched: an edit waits until the step under way is done.
 type TargetStatus struct {
-	// Generation of the spec that this is from.
+	// Generation of the newest spec that all of this is from. It is behind
+	// metadata.generation while another size waits for the step under way.
 	Generation int64 `json:"generation"`
 	// Voters wanted.
 	// +kubebuilder:validation:Minimum=0

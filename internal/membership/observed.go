@@ -20,9 +20,16 @@ type Target struct {
 
 func (t Target) String() string {
 	if t.Observers == 0 {
-		return fmt.Sprintf("%d voters", t.Voters)
+		return count(t.Voters, "voter")
 	}
-	return fmt.Sprintf("%d voters and %d observers", t.Voters, t.Observers)
+	return count(t.Voters, "voter") + " and " + count(t.Observers, "observer")
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // Seat is a place in the ensemble: a StatefulSet and an ordinal in it.

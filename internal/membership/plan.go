@@ -169,13 +169,26 @@ func (v *view) retarget() Plan {
 			return p
 		}
 	}
-	p := plan(LatchTarget, SpecChanged, "the ensemble is brought to %v", v.Want)
+	p := plan(LatchTarget, v.firstTarget(), "the ensemble is brought to %v", v.Want)
 	if v.Target != (Target{}) {
+		p.Reason = SpecChanged
 		p.Message += fmt.Sprintf(", and not to %v any more", v.Target)
 	}
 	p.Latches = v.Latches
 	p.Latches.Target = v.Want
 	return p
+}
+
+// firstTarget is what the first target means for an ensemble that was just founded
+// or found: nobody has changed the spec.
+func (v *view) firstTarget() Reason {
+	switch has := needs(v.newest); {
+	case has.Voters < v.Want.Voters, has.Voters == v.Want.Voters && has.Observers < v.Want.Observers:
+		return ScalingUp
+	case has != v.Want:
+		return ScalingDown
+	}
+	return Founded
 }
 
 func (v *view) park() Plan {

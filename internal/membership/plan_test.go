@@ -280,7 +280,7 @@ func TestSeats(t *testing.T) {
 			t.Errorf("%d: %v, %t", n, s, ok)
 		}
 	}
-	if got := fmt.Sprint(membership.Target{Voters: 3, Observers: 2}); got != "3 voters and 2 observers" {
+	if got := fmt.Sprint(membership.Target{Voters: 1, Observers: 2}); got != "1 voter and 2 observers" {
 		t.Error(got)
 	}
 }
