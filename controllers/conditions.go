@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -15,6 +16,10 @@ import (
 	"github.com/conclave-dev/conclave/internal/membership"
 	"github.com/conclave-dev/conclave/internal/rollout"
 )
+
+// probeGrace is how long a member may answer and its pod not be ready: it copies
+// what the others have, or elects with them, and kubelet asks every few seconds.
+const probeGrace = 15 * time.Second
 
 const (
 	yes     = metav1.ConditionTrue
@@ -62,6 +67,8 @@ func (p *pass) overall(kind string) *verdict {
 		return &verdict{unknown, v1alpha1.ReasonUnknown, "the cluster could not be looked at yet"}
 	case p.plan.Act == "" && kind != p.trouble.condition:
 		return &verdict{unknown, v1alpha1.ReasonUnknown, p.trouble.message}
+	case p.plan.Reason == membership.Parking && p.plan.Act == membership.Wait && p.trouble == nil && kind != v1alpha1.ConditionProgressing:
+		return &verdict{no, v1alpha1.ReasonParked, p.plan.Message} // nothing serves any more
 	case p.plan.Reason == membership.Parked && p.trouble == nil:
 		if kind == v1alpha1.ConditionProgressing && p.cluster.Spec.Paused {
 			return nil
@@ -123,6 +130,7 @@ var progress = map[membership.Reason]verdict{
 	membership.AwaitingPod:           {yes, v1alpha1.ReasonWaitingForPods, ""},
 	membership.CatchingUp:            {yes, v1alpha1.ReasonAddingMember, ""},
 	membership.AwaitingSecondLearner: {yes, v1alpha1.ReasonAddingMember, ""},
+	membership.PodsLeaving:           {yes, v1alpha1.ReasonRemovingMember, ""},
 	membership.Draining:              {yes, v1alpha1.ReasonRemovingMember, ""},
 	membership.AwaitingRefusal:       {yes, v1alpha1.ReasonReplacingMember, ""},
 	membership.FormerMemberAnswers:   {yes, v1alpha1.ReasonReplacingMember, ""},
@@ -217,6 +225,7 @@ func (p *pass) degraded() verdict {
 		switch why := problem(pod); {
 		case disk.GetFailed() || st.GetMembership() == adminpb.Membership_MEMBERSHIP_UNREADABLE:
 			note(v1alpha1.ReasonDiskFailed, text(sentence(disk.GetReason(), st.GetMembershipReason())))
+		case p.plan.Reason == membership.CleaningMember && !p.joined(pod.Name): // it begins anew
 		case st != nil && p.refuses(st):
 			note(v1alpha1.ReasonMemberRefuses, text(st.GetMembershipReason()))
 		case disk.GetSlow():
@@ -229,10 +238,11 @@ func (p *pass) degraded() verdict {
 			note(v1alpha1.ReasonBadImage, text(why))
 		case why != "":
 			note(v1alpha1.ReasonMemberDown, text(why))
+		case st != nil && p.probeDue(pod), p.restarting(pod.Name): // on its way
 		case st == nil || !podReady(pod) && !st.GetDrain().GetActive():
 			for _, m := range p.status.Members {
 				// One that is empty, or has no vote yet, is on its way.
-				if m.Pod == pod.Name && p.founded() && (st == nil || m.Voter || m.Role == v1alpha1.RoleObserver) {
+				if m.Pod == pod.Name && p.joined(pod.Name) && (st == nil || m.Voter || m.Role == v1alpha1.RoleObserver) {
 					note(v1alpha1.ReasonMemberDown, text(m.Message))
 				}
 			}
@@ -241,7 +251,7 @@ func (p *pass) degraded() verdict {
 	for _, observer := range []bool{false, true} {
 		for i := range p.size(observer) {
 			name := p.podName(membership.Seat{Observer: observer, Ordinal: i})
-			if p.founded() && !p.hasPod(name) && i < p.set(p.live(observer), observer).Replicas {
+			if p.joined(name) && !p.hasPod(name) && !p.restarting(name) && i < p.set(p.live(observer), observer).Replicas {
 				note(v1alpha1.ReasonMemberDown, fmt.Sprintf("pod %s is not there", name))
 			}
 		}
@@ -253,6 +263,38 @@ func (p *pass) degraded() verdict {
 		return verdict{yes, worst, strings.Join(texts, "; ")}
 	}
 	return verdict{no, v1alpha1.ReasonAllWell, "nothing is broken"}
+}
+
+// joined tells whether a pod has a seat in the ensemble, or may have one: until it
+// is taken in, that it does not answer yet is no fault.
+func (p *pass) joined(pod string) bool {
+	seat, ok := p.seatOf(pod)
+	leader := p.leader()
+	if !ok || !p.founded() || leader == nil {
+		return ok && p.founded()
+	}
+	return slices.ContainsFunc(slices.Concat(leader.GetVoters(), leader.GetLearners()), func(m *adminpb.Member) bool { return m.GetName() == seat.ServerName() })
+}
+
+// restarting tells whether a pod is away because it is its turn in a roll. If it
+// does not come back in time, it is down like any other.
+func (p *pass) restarting(pod string) bool {
+	r := p.status.Rollout
+	if r == nil || r.CompletionTime != nil || p.stuck() {
+		return false
+	}
+	return p.roll.Pod == pod && (p.roll.Reason == rollout.Restarting || p.roll.Reason == rollout.AwaitingUpdated)
+}
+
+// probeDue tells whether a pod has been unready for so short a time that kubelet
+// may not have asked again.
+func (p *pass) probeDue(pod *corev1.Pod) bool {
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.PodReady {
+			return c.Status != corev1.ConditionTrue && p.Now().Sub(c.LastTransitionTime.Time) < probeGrace
+		}
+	}
+	return true
 }
 
 func (p *pass) size(observer bool) int {
@@ -372,7 +414,7 @@ func (p *pass) announce(ctx context.Context) {
 		if old != nil && old.Status == c.Status && old.Reason == c.Reason {
 			continue
 		}
-		bad := c.Status == no && (c.Type == v1alpha1.ConditionAvailable || c.Type == v1alpha1.ConditionQuorumHealthy) && old != nil && old.Status == yes ||
+		bad := c.Status == no && c.Reason != v1alpha1.ReasonParked && (c.Type == v1alpha1.ConditionAvailable || c.Type == v1alpha1.ConditionQuorumHealthy) && old != nil && old.Status == yes ||
 			c.Status == yes && c.Type == v1alpha1.ConditionDegraded ||
 			c.Status == no && c.Type == v1alpha1.ConditionProgressing && c.Reason != v1alpha1.ReasonSettled && c.Reason != v1alpha1.ReasonPaused && c.Reason != v1alpha1.ReasonParked && c.Reason != v1alpha1.ReasonDeleting
 		good := old != nil && c.Status == yes && old.Status != yes && (c.Type == v1alpha1.ConditionAvailable || c.Type == v1alpha1.ConditionQuorumHealthy) ||

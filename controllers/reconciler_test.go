@@ -149,6 +149,12 @@ func TestScenarios(t *testing.T) {
 	for name := range scenarios {
 		t.Run(name, func(t *testing.T) {
 			g := run(t, name, nil)
+			// What was asked for and goes well is no reason to wake anybody.
+			for _, e := range g.events {
+				if name != "bad image" && strings.HasPrefix(e, corev1.EventTypeWarning) {
+					t.Error(e)
+				}
+			}
 			t.Logf("%d changes\n%s", g.changes, strings.Join(g.events, "\n"))
 		})
 	}

@@ -517,7 +517,13 @@ func (g *rig) kubelet(p *corev1.Pod) {
 			ready = corev1.ConditionTrue
 		}
 	}
-	p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: ready}}
+	since := metav1.NewTime(g.now)
+	for _, c := range p.Status.Conditions {
+		if c.Status == ready {
+			since = c.LastTransitionTime
+		}
+	}
+	p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: ready, LastTransitionTime: since}}
 	if is, err := json.Marshal(p.Status); err != nil || string(is) != string(was) {
 		g.must(g.api.Status().Update(context.Background(), p))
 	}

@@ -16,7 +16,7 @@ func (v *view) change() Plan {
 	if p.Act == Rest {
 		p.Message = "the ensemble has " + v.Target.String() + ", as the spec says"
 	}
-	for _, next := range []func() Plan{v.misplaced, v.voters, v.observers} {
+	for _, next := range []func() Plan{v.misplaced, v.voters, v.observers, v.leaving} {
 		if p.Act.Changes() {
 			break
 		}
@@ -210,6 +210,21 @@ func (v *view) observers() Plan {
 		return v.pods(Target{v.Voters.Replicas, v.Target.Observers}, ScalingDown, "pods of observers that were taken out go: %d to %d", v.Observers.Replicas, v.Target.Observers)
 	}
 	return wait
+}
+
+// leaving waits for pods that are too many to be gone: until then something of the
+// larger ensemble still runs.
+func (v *view) leaving() Plan {
+	var names []string
+	for _, p := range v.Pods {
+		if p.Ordinal >= v.set(p.Observer).Replicas {
+			names = append(names, p.Name)
+		}
+	}
+	if len(names) == 0 {
+		return nothing()
+	}
+	return plan(Wait, PodsLeaving, "pods that are not wanted any more are terminating: %s", strings.Join(names, ", "))
 }
 
 // drain lets the clients of members go that are about to. It rests once they

@@ -215,6 +215,10 @@ func (v *view) park() Plan {
 	if !v.Voters.Exists || !v.Observers.Exists || v.replicas() != (Target{}) {
 		return v.pods(Target{}, Parking, "no voters are wanted: the pods go; membership and data of %v stay", v.Parked)
 	}
+	if p := v.leaving(); p.Act != Rest {
+		p.Reason = Parking
+		return p
+	}
 	return plan(Rest, Parked, "no voters are wanted: %v are parked, with their data", v.Parked)
 }
 

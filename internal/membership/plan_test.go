@@ -224,6 +224,8 @@ func TestNext(t *testing.T) {
 		{"drained", scene{words: "lead ok ok drained drained", target: 3}, membership.Remove, membership.ScalingDown, "server.5"},
 		{"the second of a pair", scene{words: "lead ok ok drained removed", target: 3}, membership.Remove, membership.ScalingDown, "server.4"},
 		{"then the pods", scene{words: "lead ok ok removed removed", target: 3}, membership.SetPods, membership.ScalingDown, "5 to 3"},
+		{"until they are gone", scene{words: "lead ok ok removed removed", target: 3, edit: func(o *membership.Observed) { o.Voters.Replicas = 3 }}, membership.Wait, membership.PodsLeaving, "terminating"},
+		{"a pod that leaves keeps nobody waiting", scene{words: "lead ok ok removed removed", target: 3, want: 5, edit: func(o *membership.Observed) { o.Voters.Replicas = 3 }}, membership.LatchTarget, membership.SpecChanged, "5 voters"},
 		{"the leader hands over", scene{words: "ok ok ok lead ok", target: 3}, membership.TransferLeadership, membership.ScalingDown, "to server.1"},
 		{"one that stays lags", scene{words: "lead lag ok ok ok", target: 3}, membership.Wait, membership.VotersNotInSync, "server.2"},
 		{"one that goes is dead", scene{words: "lead ok ok gone ok", target: 3}, membership.Drain, membership.Draining, "server.5"},
@@ -240,6 +242,7 @@ func TestNext(t *testing.T) {
 		{"an observer's volume was lost", scene{words: "lead|lost", target: 1, observers: 1}, membership.AddLearner, membership.ReplacingMember, "server.101"},
 		{"an observer too many", scene{words: "lead|ok ok", target: 1, observers: 1}, membership.Drain, membership.Draining, "server.102"},
 		{"is taken out", scene{words: "lead|ok drained", target: 1, observers: 1}, membership.Remove, membership.ScalingDown, "server.102"},
+		{"until it is gone", scene{words: "lead|ok removed", target: 1, observers: 1, edit: func(o *membership.Observed) { o.Observers.Replicas = 1 }}, membership.Wait, membership.PodsLeaving, "terminating"},
 		{"and its pod", scene{words: "lead|ok removed", target: 1, observers: 1}, membership.SetPods, membership.ScalingDown, "2 to 1"},
 
 		// Edits in mid-flight, and parking.
@@ -249,6 +252,7 @@ func TestNext(t *testing.T) {
 		{"parking", scene{words: "lead ok ok", target: 3, want: -1}, membership.LatchParked, membership.Parking, "3 voters"},
 		{"the pods go", scene{words: "lead ok ok", target: 3, want: -1, latches: parked(3)}, membership.SetPods, membership.Parking, "3 voters"},
 		{"parked", scene{words: "", target: 3, want: -1, latches: parked(3)}, membership.Rest, membership.Parked, "3 voters"},
+		{"parked once they are gone", scene{words: "ok", target: 3, want: -1, latches: parked(3), edit: func(o *membership.Observed) { o.Voters.Replicas = 0 }}, membership.Wait, membership.Parking, "terminating"},
 		{"back at another size", scene{words: "", target: 3, want: 5, latches: parked(3)}, membership.SetPods, membership.Unparking, "at 3 voters"},
 		{"as it was, first", scene{words: "lead ok ok", target: 3, want: 5, latches: parked(3)}, membership.LatchParked, membership.Unparking, "back"},
 		{"back, and not complete", scene{words: "ok gone gone", target: 3, latches: parked(3)}, membership.Wait, membership.QuorumLost, "server.2"},

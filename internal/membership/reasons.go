@@ -53,6 +53,8 @@ const (
 	// AwaitingSecondLearner: a learner has caught up and is promoted together
 	// with the next one, so that the number of voters stays odd.
 	AwaitingSecondLearner Reason = "AwaitingSecondLearner"
+	// PodsLeaving: pods of members that were taken out are terminating.
+	PodsLeaving Reason = "PodsLeaving"
 	// Draining: clients of a member that goes are let go.
 	Draining Reason = "Draining"
 	// AwaitingRefusal: a member that was removed has not heard of it yet.
@@ -92,7 +94,7 @@ const (
 var Reasons = []Reason{
 	Creating, EnsembleFound, EnsembleRecovered, Founding, Founded, SpecChanged, ScalingUp, ScalingDown, ReplacingMember, CleaningMember,
 	RestoringPods, Parking, Unparking,
-	AtTarget, Parked, AskingMembers, AwaitingFirstMember, AwaitingPod, CatchingUp, AwaitingSecondLearner, Draining, AwaitingRefusal,
+	AtTarget, Parked, AskingMembers, AwaitingFirstMember, AwaitingPod, CatchingUp, AwaitingSecondLearner, PodsLeaving, Draining, AwaitingRefusal,
 	FormerMemberAnswers, VotersNotInSync, ObserversNotInSync, QuorumAtRisk, NoLeader, QuorumLost, QuorumUnknown,
 	SeveralEnsembles, OnlyRefusingMembers, FirstMemberGone, EnsembleLost,
 }

@@ -171,7 +171,8 @@ func Next(o Observed) Plan {
 		if observers {
 			v.set = o.Observers
 		}
-		v.set.Pods = slices.Clone(v.set.Pods)
+		// A pod that is too many only goes; on what it runs is nobody's concern.
+		v.set.Pods = slices.DeleteFunc(slices.Clone(v.set.Pods), func(p Pod) bool { return p.Ordinal >= v.set.Replicas })
 		slices.SortFunc(v.set.Pods, func(a, b Pod) int { return b.Ordinal - a.Ordinal })
 		for _, pod := range v.set.Pods {
 			total++
@@ -225,6 +226,9 @@ func (v *view) plan() Plan {
 			p := v.say(Lower, UpToDate, "every pod is of the wanted revision")
 			return p
 		}
+		if p, ok := v.missing(0); ok {
+			return p
+		}
 		return v.say(Rest, UpToDate, "every pod is of the wanted revision")
 	}
 	if v.next.Ordinal >= v.set.Partition || v.next.Terminating {
@@ -265,10 +269,8 @@ func (v *view) lower(why string) Plan {
 // updated wants every pod that has the new revision to be well, or, for the sake
 // of a broken one whose turn it is, to answer at least: alone it has no quorum.
 func (v *view) updated() (Plan, bool) {
-	for o := v.set.Partition; o < v.set.Replicas && !v.next.broken() && v.Founded; o++ {
-		if !slices.ContainsFunc(v.set.Pods, func(p Pod) bool { return p.Ordinal == o }) {
-			return v.say(Wait, AwaitingUpdated, "the pod of ordinal %d is being created on the new revision", o), false
-		}
+	if p, ok := v.missing(v.set.Partition); ok && !v.next.broken() && v.Founded {
+		return p, false
 	}
 	for _, p := range v.set.Pods {
 		if p.Revision != v.set.UpdateRevision {
@@ -300,6 +302,19 @@ func (v *view) updated() (Plan, bool) {
 		return q, false
 	}
 	return Plan{}, true
+}
+
+// missing waits for a pod from an ordinal on that is not there.
+func (v *view) missing(from int) (Plan, bool) {
+	for o := from; o < v.set.Replicas; o++ {
+		if !slices.ContainsFunc(v.set.Pods, func(p Pod) bool { return p.Ordinal == o }) {
+			p := v.say(Wait, AwaitingUpdated, "the pod of ordinal %d is being created on the new revision", o)
+			other := v.set.Pods[0]
+			p.Pod = fmt.Sprintf("%s-%d", strings.TrimSuffix(other.Name, fmt.Sprintf("-%d", other.Ordinal)), o)
+			return p, true
+		}
+	}
+	return Plan{}, false
 }
 
 // handOver moves leadership to the lowest ordinal, and from there, when its turn

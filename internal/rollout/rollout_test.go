@@ -93,6 +93,8 @@ func TestNext(t *testing.T) {
 	}{
 		{"nothing to do", scene{words: "new.lead new new|new", edit: func(o *rollout.Observed) { o.Observers.Partition = 0 }}, rollout.Rest, rollout.UpToDate, "", nil},
 		{"done", scene{words: "new.lead new new", partition: 3}, rollout.Lower, rollout.UpToDate, "", func(p rollout.Plan) bool { return p.Partition == 0 }},
+		{"a pod that is too many", scene{words: "new.lead new new old.gone", edit: func(o *rollout.Observed) { o.Voters.Replicas = 3 }}, rollout.Rest, rollout.UpToDate, "", func(p rollout.Plan) bool { return p.Total == 3 }},
+		{"the last is not there yet", scene{words: "new.lead new", edit: func(o *rollout.Observed) { o.Voters.Replicas = 3 }}, rollout.Wait, rollout.AwaitingUpdated, "v-2", func(p rollout.Plan) bool { return p.Pod == "v-2" }},
 		{"no pods", scene{words: ""}, rollout.Rest, rollout.UpToDate, "", nil},
 		{"not seen yet", scene{words: "old.lead old old", edit: func(o *rollout.Observed) { o.Voters.Seen = false }}, rollout.Wait, rollout.RevisionUnknown, "", func(p rollout.Plan) bool { return p.Updated == 3 && p.Total == 3 }},
 
@@ -108,7 +110,7 @@ func TestNext(t *testing.T) {
 		{"they had their time", scene{words: "old.lead old old.drain", partition: 3, edit: func(o *rollout.Observed) { o.Voters.Pods[2].Status.Drain.ActiveMs = 60_000 }}, rollout.Lower, rollout.Restarting, "v-2", nil},
 		{"drained", scene{words: "old.lead old old.drained", partition: 3}, rollout.Lower, rollout.Restarting, "v-2", func(p rollout.Plan) bool { return p.Partition == 2 && !p.Observers }},
 		{"the StatefulSet is at it", scene{words: "old.lead old old", partition: 2}, rollout.Wait, rollout.Restarting, "v-2", func(p rollout.Plan) bool { return p.Drained[0] == "v-2" }},
-		{"the pod is not there yet", scene{words: "old.lead old", partition: 2, edit: func(o *rollout.Observed) { o.Voters.Replicas = 3 }}, rollout.Wait, rollout.AwaitingUpdated, "v-1", nil},
+		{"the pod is not there yet", scene{words: "old.lead old", partition: 2, edit: func(o *rollout.Observed) { o.Voters.Replicas = 3 }}, rollout.Wait, rollout.AwaitingUpdated, "v-2", nil},
 		{"it starts", scene{words: "old.lead old new.down", partition: 2}, rollout.Wait, rollout.AwaitingUpdated, "v-2", nil},
 		{"it catches up", scene{words: "old.lead old new.lag", partition: 2}, rollout.Wait, rollout.AwaitingUpdated, "v-2", nil},
 		{"the next", scene{words: "old.lead old.drained new", partition: 2}, rollout.Lower, rollout.Restarting, "v-1", func(p rollout.Plan) bool { return p.Partition == 1 && p.Updated == 1 && p.Total == 3 }},
