@@ -56,7 +56,10 @@ func found(t *testing.T, replicas int32, sessions []time.Duration, edits ...func
 		if t.Failed() && os.Getenv("CLUSTER_KEEP") != "" {
 			return
 		}
-		if _, err := e.kubectl("delete", "namespace", e.namespace, "--timeout=4m"); err != nil {
+		// A namespace that is deleted with pods in it waits for half of their grace
+		// period, however soon they end.
+		e.delete()
+		if _, err := e.kubectl("delete", "namespace", e.namespace, "--wait=false"); err != nil {
 			t.Errorf("delete the namespace: %v", err)
 		}
 	})
