@@ -132,12 +132,18 @@ func StopNode(ctx context.Context, c *layout.Cluster, n layout.Node) error {
 	if err := machine.StopNode(c, n); err != nil {
 		return err
 	}
+	return servicesWithout(ctx, c, n)
+}
+
+// servicesWithout has the machine reach services through another node than one
+// that is stopped, or has just been started and has no kube-proxy yet.
+func servicesWithout(ctx context.Context, c *layout.Cluster, n layout.Node) error {
 	for other := layout.Node(1); int(other) <= c.Nodes; other++ {
-		if _, err := nodePID(c, other.Name()); err == nil {
+		if _, err := nodePID(c, other.Name()); err == nil && other != n {
 			return serviceRoute(ctx, other)
 		}
 	}
-	return nil
+	return serviceRoute(ctx, n)
 }
 
 // StartNode starts a node that was stopped. It does not wait for it to be ready.
@@ -145,5 +151,5 @@ func StartNode(ctx context.Context, c *layout.Cluster, n layout.Node) error {
 	if err := machine.StartNode(c, n); err != nil {
 		return err
 	}
-	return serviceRoute(ctx, n)
+	return servicesWithout(ctx, c, n)
 }
