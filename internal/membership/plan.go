@@ -272,7 +272,7 @@ func (v *view) leaderless() Plan {
 	if len(voters) == 0 {
 		// A member that has just been founded, or has just restarted, has not
 		// read its own membership yet.
-		return plan(Wait, NoLeader, "ensemble %s is there, and the member that answers does not tell its membership yet", v.ClusterID)
+		return plan(Wait, AskingMembers, "ensemble %s is there, and the member that answers does not tell its membership yet", v.ClusterID)
 	}
 	if len(voters)-len(missing) >= len(voters)/2+1 {
 		return plan(Wait, NoLeader, "%d of %d voters answer and have not elected a leader yet", len(voters)-len(missing), len(voters))

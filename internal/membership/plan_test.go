@@ -168,7 +168,7 @@ func TestNext(t *testing.T) {
 		{"the first has lost its volume", scene{words: "new new", target: 1, latches: func(l *membership.Latches) { founding(l); l.FirstMember = 0x55 }}, membership.Hold, membership.FirstMemberGone, "member 55"},
 
 		// Without a leader.
-		{"a member that has just been founded", scene{words: "ok", target: 1, edit: func(o *membership.Observed) { o.Pods[0].Status.Voters = nil }}, membership.Wait, membership.NoLeader, "membership yet"},
+		{"a member that has just been founded", scene{words: "ok", target: 1, edit: func(o *membership.Observed) { o.Pods[0].Status.Voters = nil }}, membership.Wait, membership.AskingMembers, "membership yet"},
 		{"an election", scene{words: "ok ok ok", target: 3}, membership.Wait, membership.NoLeader, "3 of 3"},
 		{"the majority is down", scene{words: "ok gone lost", target: 3}, membership.Wait, membership.QuorumLost, "server.3 (member 3): pod v-2: empty"},
 		{"nobody answers", scene{words: "gone gone gone", target: 3}, membership.Wait, membership.QuorumUnknown, "server.2"},

@@ -42,7 +42,8 @@ const (
 	AtTarget Reason = "AtTarget"
 	// Parked: no voters are wanted, and no pods are there.
 	Parked Reason = "Parked"
-	// AskingMembers: not every pod has answered yet whether it has data.
+	// AskingMembers: not every pod has answered yet whether it has data, or nobody
+	// what the membership is.
 	AskingMembers Reason = "AskingMembers"
 	// AwaitingFirstMember: the first member does not answer.
 	AwaitingFirstMember Reason = "AwaitingFirstMember"
