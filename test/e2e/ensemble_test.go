@@ -46,6 +46,15 @@ var (
 // found creates a cluster, waits until it is settled, and begins its clients.
 func found(t *testing.T, replicas int32, sessions []time.Duration, edits ...func(*v1alpha1.CoordinationClusterSpec)) *ensemble {
 	t.Helper()
+	e := begin(t)
+	e.create(replicas, edits...)
+	e.started(sessions)
+	return e
+}
+
+// begin makes a test's namespace, for as long as the test takes.
+func begin(t *testing.T) *ensemble {
+	t.Helper()
 	e := &ensemble{t: t, namespace: fmt.Sprintf("e2e-%s-%d", strings.ToLower(strings.TrimPrefix(t.Name(), "Test")), os.Getpid())}
 	e.must("create", "namespace", e.namespace)
 	e.must("label", "namespace", e.namespace, "pod-security.kubernetes.io/enforce=restricted")
@@ -57,17 +66,30 @@ func found(t *testing.T, replicas int32, sessions []time.Duration, edits ...func
 			return
 		}
 		// A namespace that is deleted with pods in it waits for half of their grace
-		// period, however soon they end.
-		e.delete()
+		// period, however soon they end; and nobody is left whom they would serve on.
+		if _, err := e.kubectl("delete", "cc", "--all", "--timeout=4m"); err != nil {
+			t.Error(err)
+		}
+		eventually(t, "all pods are gone", func() error {
+			_, err := e.kubectl("delete", "pods", "--all", "--grace-period=1", "--wait=false")
+			if n := len(e.pods()); err == nil && n > 0 {
+				err = fmt.Errorf("there are %d", n)
+			}
+			return err
+		})
 		if _, err := e.kubectl("delete", "namespace", e.namespace, "--wait=false"); err != nil {
 			t.Errorf("delete the namespace: %v", err)
 		}
 	})
-	e.create(replicas, edits...)
+	return e
+}
+
+// started waits until a cluster is settled, and begins its clients.
+func (e *ensemble) started(sessions []time.Duration) {
+	e.t.Helper()
 	e.settled()
 	e.id = e.get().Status.ClusterID
-	e.load = newLoad(t, e.address, sessions...)
-	return e
+	e.load = newLoad(e.t, e.address, sessions...)
 }
 
 func (e *ensemble) create(replicas int32, edits ...func(*v1alpha1.CoordinationClusterSpec)) {

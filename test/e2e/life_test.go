@@ -41,7 +41,7 @@ func TestParkedAndBack(t *testing.T) {
 // delete waits until the cluster and its pods are gone.
 func (e *ensemble) delete() {
 	e.t.Helper()
-	e.must("delete", "cc", name, "--ignore-not-found", "--timeout=4m")
+	e.must("delete", "cc", name, "--timeout=4m")
 	eventually(e.t, "all pods are gone", func() error {
 		if n := len(e.pods()); n > 0 {
 			return fmt.Errorf("there are %d", n)

@@ -22,17 +22,19 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/conclave-dev/conclave/internal/pki"
 )
 
-// forged is a certificate of nobody's signing that claims every role.
-func forged(t *testing.T) tls.Certificate {
+// selfSigned is a certificate of nobody's signing that claims every role.
+func selfSigned(t *testing.T) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{Organization: []string{"conclave:member", "conclave:operator"}},
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{Organization: []string{string(pki.RoleMember), string(pki.RoleOperator)}},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	}
@@ -43,32 +45,96 @@ func forged(t *testing.T) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-// admitted returns what a port says to one who speaks first as HTTP/2 clients
-// and members do; an error if it closes without a byte.
-func admitted(address string, config *tls.Config) (string, error) {
+// authority is the cluster's own, from its Secret.
+func (e *ensemble) authority() *pki.Authority {
+	e.t.Helper()
+	var secret corev1.Secret
+	if err := e.read(&secret, name+"-ca"); err != nil {
+		e.t.Fatal(err)
+	}
+	a, err := pki.ParseAuthority(pki.DefaultPolicy, e.namespace+"/"+name, secret.Data)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return a
+}
+
+func issued(t *testing.T, a *pki.Authority, role pki.Role, at time.Time) tls.Certificate {
+	t.Helper()
+	c, err := a.Issue(role, nil, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := c.TLS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pair
+}
+
+// errRefused: the port ended the handshake with an alert.
+var errRefused = errors.New("refused")
+
+// present shows certificates to a port that speaks TLS, and returns errRefused if
+// that is the end. Somebody who is admitted and says nothing is answered by the
+// admin port, and left alone by the peer port until it loses patience.
+func present(address string, certificates ...tls.Certificate) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
 	if err != nil {
-		return "", fmt.Errorf("nobody listens: %w", err)
+		return fmt.Errorf("nobody listens: %w", err)
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
-		return "", err
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		return err
 	}
-	if config != nil {
-		conn = tls.Client(conn, config)
+	secured := tls.Client(conn, &tls.Config{MinVersion: tls.VersionTLS13, InsecureSkipVerify: true, NextProtos: []string{"h2"},
+		// Certificates would leave out one that the server does not ask for.
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			if len(certificates) == 0 {
+				return &tls.Certificate{}, nil
+			}
+			return &certificates[0], nil
+		}})
+	if err = secured.Handshake(); err == nil {
+		_, err = secured.Read(make([]byte, 256))
+	}
+	var alert *net.OpError
+	switch {
+	case errors.As(err, &alert) && alert.Op == "remote error":
+		return fmt.Errorf("%w: %w", errRefused, err)
+	case errors.Is(err, io.EOF):
+		return nil
+	}
+	return err
+}
+
+// plaintext says something without TLS, and returns errRefused if nothing but an
+// alert comes back.
+func plaintext(address string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return fmt.Errorf("nobody listens: %w", err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		return err
 	}
 	// The preface of HTTP/2 and an empty SETTINGS frame.
 	if _, err := conn.Write([]byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")); err != nil {
-		return "", err
+		return err
 	}
-	b := make([]byte, 256)
-	n, err := conn.Read(b)
-	if n == 0 && err == nil {
-		err = errors.New("nothing")
+	said, err := io.ReadAll(conn)
+	if len(said) > 0 && said[0] != 0x15 {
+		return fmt.Errorf("it answers %q", said)
 	}
-	return string(b[:n]), err
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	return errRefused
 }
 
 func TestStrangersAreRefused(t *testing.T) {
@@ -77,28 +143,45 @@ func TestStrangersAreRefused(t *testing.T) {
 	if err := e.read(&secret, name+"-tls"); err != nil {
 		t.Fatal(err)
 	}
-	members, err := tls.X509KeyPair(secret.Data["tls.crt"], secret.Data["tls.key"])
+	member, err := tls.X509KeyPair(secret.Data["tls.crt"], secret.Data["tls.key"])
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := func(certificates ...tls.Certificate) *tls.Config {
-		return &tls.Config{MinVersion: tls.VersionTLS13, InsecureSkipVerify: true, Certificates: certificates, NextProtos: []string{"h2"}}
+	ours, now := e.authority(), time.Now()
+	// Everything but its key is as the cluster's own.
+	theirs, err := pki.New(pki.DefaultPolicy, e.namespace+"/"+name, nil, now)
+	if err != nil {
+		t.Fatal(err)
 	}
+	operator, long := issued(t, ours, pki.RoleOperator, now), now.Add(-pki.DefaultPolicy.Life-24*time.Hour)
+	const peer, admin = "2888", "2890"
+	first := e.pods()[0].Name
 	for _, p := range e.pods() {
-		for _, port := range []string{"2888", "2890"} {
+		for _, port := range []string{peer, admin} {
 			address := net.JoinHostPort(p.Status.PodIP, port)
-			for who, c := range map[string]*tls.Config{"plaintext": nil, "no certificate": config(), "a forged certificate": config(forged(t))} {
-				got, err := admitted(address, c)
-				if err == nil && (c != nil || !strings.HasPrefix(got, "\x15")) { // an alert of TLS is a refusal
-					t.Errorf("%s of %s answered %s with %q", port, p.Name, who, got)
-				} else if err != nil && (strings.Contains(err.Error(), "nobody listens") || errors.Is(err, os.ErrDeadlineExceeded)) {
-					t.Errorf("%s of %s, %s: not refused, but %v", port, p.Name, who, err)
+			want := func(who string, want, got error) {
+				if !errors.Is(got, want) {
+					t.Errorf("%s of %s, %s: %v, want %v", port, p.Name, who, got, want)
 				}
 			}
-		}
-		// A member's certificate is good on the peer port alone.
-		if got, err := admitted(net.JoinHostPort(p.Status.PodIP, "2890"), config(members)); err == nil {
-			t.Errorf("the admin port of %s answered a member's certificate with %q", p.Name, got)
+			want("plaintext", errRefused, plaintext(address))
+			want("no certificate", errRefused, present(address))
+			for who, c := range map[string]tls.Certificate{
+				"self-signed":                    selfSigned(t),
+				"another authority's member":     issued(t, theirs, pki.RoleMember, now),
+				"another authority's operator":   issued(t, theirs, pki.RoleOperator, now),
+				"no organization that counts":    issued(t, ours, "conclave:nobody", now),
+				"no organization":                issued(t, ours, "", now),
+				"a member, long ago":             issued(t, ours, pki.RoleMember, long),
+				"an operator, long ago":          issued(t, ours, pki.RoleOperator, long),
+				"the wrong one of the two roles": map[string]tls.Certificate{peer: operator, admin: member}[port],
+			} {
+				want(who, errRefused, present(address, c))
+			}
+			// All of it shows nothing if the right one is refused as well.
+			if p.Name == first {
+				want("the right role", nil, present(address, map[string]tls.Certificate{peer: member, admin: operator}[port]))
+			}
 		}
 	}
 	e.conclude()

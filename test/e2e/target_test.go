@@ -113,6 +113,11 @@ func startLocal() (func(code int) error, error) {
 		target.image, target.next = "conclave:e2e-1", "conclave:e2e-2"
 		err = errors.Join(give(tool, dir, target.image, "v0.1.0-e2e"), give(tool, dir, target.next, "v0.2.0-e2e"))
 	}
+	if err == nil && !ours {
+		// The operator that is left from an earlier run is of another build under the
+		// same name.
+		_, err = kubectl(system, "delete", "pods", "--selector=app.kubernetes.io/name=conclave-operator")
+	}
 	if err != nil {
 		return nil, errors.Join(err, end(1))
 	}
