@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Writes the image as an archive for amd64 and arm64, without Docker, and prints
 # its name and digest: archive.sh ARCHIVE NAME:TAG. VERSION and BUILT (RFC 3339) go into
-# the programs; BUILT is the image's time, too.
+# the programs; BUILT is the image's time, too. ARCHS names other architectures.
 set -euo pipefail
 archive=$(realpath -m "$1") name=$2
 cd "$(dirname "$0")/../.."
@@ -9,7 +9,7 @@ export VERSION=${VERSION:-dev} BUILT=${BUILT:-}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 platforms=()
-for arch in amd64 arm64; do
+for arch in ${ARCHS:-amd64 arm64}; do
   echo "building for $arch" >&2
   GOARCH=$arch sh hack/image/programs.sh "$work/$arch"
   platforms+=(-platform "linux/$arch=$work/$arch")
