@@ -9,6 +9,14 @@ BIN := bin
 help: ## show this
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
 
+.PHONY: demo demo-image
+demo: ## start here: a Kubernetes on this machine, an ensemble, an election, and what becomes of them (CLUSTER=current: kubectl's cluster)
+	@./hack/demo/demo.sh
+
+DEMO_IMG ?= conclave-candidate:demo
+demo-image: ## dist/candidate-image.tar: the demo's ZooKeeper client, for CLUSTER=current (DEMO_IMG=name:tag)
+	@./hack/demo/image.sh dist/candidate-image.tar '$(DEMO_IMG)'
+
 .PHONY: build
 build: ## build all programs into bin: conclave-server, conclave-operator and the plugin kubectl-conclave, each one static binary
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/...
