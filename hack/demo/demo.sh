@@ -12,7 +12,7 @@ patience=${PATIENCE:-600}
 bold='' command='' plain=''
 [ ! -t 1 ] || bold=$'\e[1m' command=$'\e[36m' plain=$'\e[0m'
 
-number=0 title='' waiting='' seen='' problem='' remedy='' deployed=''
+number=0 title='before the first' waiting='' seen='' problem='' remedy='' deployed=''
 
 step() { # step TITLE
   number=$((number + 1)) title=$1 problem='' remedy=''
@@ -47,10 +47,10 @@ ended() {
   set +e
   exec >&2
   if [ "$code" = 130 ]; then
-    printf '\nInterrupted in step %d: %s. What there is stays; make demo goes on with it.\n' "$number" "$title"
+    printf '\nInterrupted in step %d, %s. What there is stays; make demo goes on with it.\n' "$number" "$title"
     exit 130
   fi
-  printf '\n%sFAILED in step %d: %s%s\n' "$bold" "$number" "$title" "$plain"
+  printf '\n%sFAILED in step %d, %s%s\n' "$bold" "$number" "$title" "$plain"
   tell "${problem:-the last line above says why}"
   [ -z "$waiting" ] || tell "it waited for $waiting" "and saw last: ${seen:-nothing}"
   if [ -n "$deployed" ]; then
@@ -61,7 +61,7 @@ ended() {
     kubectl --namespace=conclave-system logs deployment/conclave-operator --tail=5
   fi
   printf '\nWhat to do: %s.\n' "${remedy:-mend what is named above and run make demo again, which goes on with what there is}"
-  [ -n "${CLUSTER:-}" ] || printf 'To begin from nothing: make cluster-down, and then make demo.\n'
+  [ -n "${CLUSTER:-}" ] || [ "$number" -lt 3 ] || printf 'To begin from nothing: make cluster-down, and then make demo.\n'
   exit "$code"
 }
 trap ended EXIT
