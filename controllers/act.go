@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
+	"google.golang.org/grpc/status"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -64,7 +66,8 @@ func (p *pass) done(ctx context.Context, err error, reason, action, message stri
 		return nil // what it was planned on has changed; the next pass sees to it
 	}
 	if why, ok := ensemble.Refusal(err); ok {
-		p.failed, p.again = fmt.Errorf("refused (%v): %w", why, err), watching
+		refusal := strings.TrimPrefix(why.String(), "REFUSAL_REASON_")
+		p.failed, p.again = fmt.Errorf("refused (%s): %s", refusal, status.Convert(err).Message()), watching
 		return nil
 	}
 	p.failed, p.again = err, watching
