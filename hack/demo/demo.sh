@@ -99,7 +99,7 @@ token() { get $lease '{.metadata.annotations.conclave\.dev/fencing-token}'; }
 settled() { # settled VOTERS
   local ready said voters generation observed available reason
   IFS='|' read -r ready said voters generation observed available reason <<<"$(get $cc "{.status.ready}|$(field Progressing message)|{.spec.replicas}|{.metadata.generation}|{.status.observedGeneration}|$(field Available status)|$(field Progressing reason)")"
-  printf '%s ready: %s' "${ready:-nobody}" "${said:-the operator has not seen it yet}"
+  printf '%s ready: %s' "${ready:-none}" "${said:-the operator has not seen it yet}"
   [ "$voters $ready $available $reason" = "$1 $1/$1 True Settled" ] && [ "$generation" = "$observed" ]
 }
 
