@@ -141,7 +141,8 @@ test-e2e: ## the operator in a three-node cluster, under genuine clients, faults
 	CLUSTER=$(CLUSTER) go test -tags e2e -count=1 -timeout 2h -v -run '$(TEST)' ./test/e2e
 
 .PHONY: nightly
-nightly: ## what takes too long for .ci/run: many simulated ensembles, long storms, and the whole of the comparison with ZooKeeper
+nightly: ## what takes too long for .ci/run: all of the end-to-end tests, many simulated ensembles, long storms, and the whole of the comparison with ZooKeeper
+	$(MAKE) test-e2e
 	$(MAKE) test-sim SEEDS=10000
 	$(MAKE) test-faults FAULTS_SECONDS=1800
 	$(MAKE) test-diff OPS=2000000
