@@ -88,11 +88,12 @@ type Sighting struct {
 	// or what is wrong with who answers.
 	Answers bool
 	Problem string
-	// Seen is when it last answered, the zero time for never; the rest is what
-	// it said then.
+	// Seen is when it last answered itself, and not somebody else in its place, the
+	// zero time for never; Zxid and LastIndex are what it said then.
 	Seen      time.Time
 	Zxid      int64
 	LastIndex uint64
+	// ClusterID is the ensemble of who answered last, whoever it was.
 	ClusterID string
 }
 

@@ -66,20 +66,31 @@ func (m *Member) look(ctx context.Context) []sight {
 	out := make([]sight, len(others))
 	cluster := m.dir.Identity.Get().ClusterID
 	for i, o := range others {
-		s := sight{Sighting: o}
-		if old, ok := m.survey.sight[o.Address]; ok {
-			s.said, s.Seen, s.Zxid, s.LastIndex, s.ClusterID = old.said, old.Seen, old.Zxid, old.LastIndex, old.ClusterID
-		}
-		if r := replies[i]; r != nil {
-			s.said, s.Answers, s.Seen, s.Zxid, s.LastIndex, s.ClusterID = r, true, time.Now(), r.Zxid, r.LastIndex, r.ClusterID
-			s.Problem = odd(r, o.ID, cluster)
-		} else {
-			s.Problem = errs[i].Error()
-		}
+		s := heard(m.survey.sight[o.Address], o, replies[i], errs[i], cluster, time.Now())
 		out[i], next[o.Address] = s, s
 	}
 	m.survey.sight = next
 	return out
+}
+
+// heard is what is known of another once it was asked: reply is nil if it did not
+// answer. What a member said last is kept when somebody else answers in its
+// place: after a volume was lost that is all that tells how much was on it.
+func heard(old sight, o admin.Sighting, reply *whoReply, err error, cluster string, now time.Time) sight {
+	s := sight{Sighting: o, said: old.said}
+	s.ClusterID = old.ClusterID
+	if old.ID == o.ID {
+		s.Seen, s.Zxid, s.LastIndex = old.Seen, old.Zxid, old.LastIndex
+	}
+	if reply == nil {
+		s.Problem = err.Error()
+		return s
+	}
+	s.said, s.Answers, s.ClusterID, s.Problem = reply, true, reply.ClusterID, odd(reply, o.ID, cluster)
+	if o.ID == 0 || reply.MemberID == o.ID {
+		s.Seen, s.Zxid, s.LastIndex = now, reply.Zxid, reply.LastIndex
+	}
+	return s
 }
 
 // odd says what is wrong with a process that answers in the place of a member;
