@@ -104,10 +104,11 @@ settled() { # settled VOTERS
 }
 
 in_line() { # every candidate has a session, and one of them the Lease
-  local pods with
+  local pods with why
   pods=$(kubectl get pods -l app=worker -o jsonpath='{range .items[*]}{.metadata.name}{"\n"}{end}' | sort)
   with=$(sessions | cut -d' ' -f1)
-  printf '%s of %s pods have a session; leader: %s' "$(grep -c . <<<"$with")" "$(grep -c . <<<"$pods")" "$(holder)"
+  why=$(kubectl get pods -l app=worker -o jsonpath='{.items[*].status.containerStatuses[*].state.waiting.reason}')
+  printf '%s of %s pods have a session%s; leader: %s' "$(grep -c . <<<"$with")" "$(grep -c . <<<"$pods")" "${why:+ ($why)}" "$(holder)"
   [ "$(get $deployment '{.metadata.generation} {.status.readyReplicas} {.status.replicas}')" = "$(get $deployment '{.status.observedGeneration}') 3 3" ] &&
     [ "$pods" = "$with" ] && grep -qx "$(holder)" <<<"$pods"
 }
