@@ -3,12 +3,12 @@
 package conformance
 
 import (
-	"fmt"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/conclave-dev/conclave/test/conformance/compile"
 )
 
 // cClient compiles the C program, once.
@@ -18,9 +18,8 @@ var cClient = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	binary := filepath.Join(scratch, "c-client")
-	args := append([]string{"-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread", "-DTHREADED", "-o", binary}, sources...)
-	if out, err := exec.Command("gcc", append(args, "-lzookeeper_mt")...).CombinedOutput(); err != nil {
-		return "", fmt.Errorf("gcc (run test/conformance/setup.sh first): %w\n%s", err, out)
+	if err := compile.C(binary, sources...); err != nil {
+		return "", err
 	}
 	return binary, nil
 })

@@ -5,63 +5,34 @@ package conformance
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/conclave-dev/conclave/test/conformance/compile"
 	"github.com/conclave-dev/conclave/test/conformance/ensemble"
 )
 
-// classpath is where Debian's packages put the clients; each jar's manifest
-// names what it needs beside it.
-var classpath = []string{
-	"/usr/share/java/curator-recipes.jar",
-	"/usr/share/java/curator-framework.jar",
-	"/usr/share/java/curator-client.jar",
-	"/usr/share/java/zookeeper.jar",
-	"/usr/share/java/zookeeper-jute.jar",
-	"/usr/share/java/slf4j-simple.jar",
-}
-
 // javaClasses compiles the Java sources, once.
-var javaClasses = sync.OnceValues(func() (string, error) {
-	for _, jar := range classpath {
-		if _, err := os.Stat(jar); err != nil {
-			return "", fmt.Errorf("run test/conformance/setup.sh first: %w", err)
-		}
-	}
+var javaClasses = sync.OnceValues(func() ([]string, error) {
 	sources, err := filepath.Glob("java/conformance/*.java")
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	dir := filepath.Join(scratch, "classes")
-	args := append([]string{"-Xlint:all,-try,-processing,-classfile,-path,-deprecation", "-Werror", "-d", dir, "-cp", strings.Join(classpath, ":")}, sources...)
-	if out, err := exec.Command("javac", args...).CombinedOutput(); err != nil {
-		return "", fmt.Errorf("javac: %w\n%s", err, out)
-	}
-	return dir, nil
+	return compile.Java(filepath.Join(scratch, "classes"), sources...)
 })
 
 // javaProgram runs the named suites, parallel tests at a time.
 func javaProgram(t *testing.T, timeout time.Duration, parallel int, suites ...string) program {
 	t.Helper()
-	dir, err := javaClasses()
+	flags, err := javaClasses()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return program{
-		path: "java",
-		args: append([]string{
-			"-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto",
-			"-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
-			"-Dorg.slf4j.simpleLogger.showDateTime=true",
-			"-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
-			"-cp", strings.Join(append([]string{dir}, classpath...), ":"),
-			"conformance.Runner",
-		}, suites...),
+		path:    "java",
+		args:    append(append(append([]string{"-Xmx512m"}, flags...), "conformance.Runner"), suites...),
 		env:     []string{fmt.Sprintf("PARALLEL=%d", parallel)},
 		timeout: timeout,
 	}

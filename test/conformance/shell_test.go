@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/conclave-dev/conclave/test/conformance/compile"
 )
 
 // shellSession is what an operator types into zkCli, and what has to be among
@@ -62,7 +64,7 @@ func TestShell(t *testing.T) {
 		script.WriteString(step.command + "\n")
 	}
 	// The class behind Debian's zkCli.sh, without its fixed class path.
-	cmd := exec.CommandContext(ctx, "java", "-Xshare:auto", "-XX:TieredStopAtLevel=1", "-cp", strings.Join(classpath[3:], ":"),
+	cmd := exec.CommandContext(ctx, "java", "-Xshare:auto", "-XX:TieredStopAtLevel=1", "-cp", strings.Join(compile.Jars[3:], ":"),
 		"-Dorg.slf4j.simpleLogger.defaultLogLevel=error", "org.apache.zookeeper.ZooKeeperMain", "-server", e.ConnectString())
 	cmd.Stdin = strings.NewReader(script.String())
 	var stderr strings.Builder

@@ -25,13 +25,15 @@ type Process struct {
 	err  error
 }
 
-// Spec describes a child to start. Stdout and Stderr may be nil (discarded).
+// Spec describes a child to start. Stdin may be nil (empty), Stdout and Stderr too
+// (discarded).
 type Spec struct {
 	Name   string // for messages
 	Path   string // the program
 	Args   []string
 	Env    []string // added to this process's environment
 	Dir    string
+	Stdin  io.Reader
 	Stdout io.Writer
 	Stderr io.Writer
 }
@@ -43,6 +45,7 @@ func Start(s Spec) (*Process, error) {
 	cmd := exec.Command(s.Path, s.Args...)
 	cmd.Env = append(os.Environ(), s.Env...)
 	cmd.Dir = s.Dir
+	cmd.Stdin = s.Stdin
 	cmd.Stdout = s.Stdout
 	cmd.Stderr = s.Stderr
 	// A child of the child that inherited the pipes must not keep Wait waiting.
