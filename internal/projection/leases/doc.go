@@ -37,8 +37,10 @@
 // second. A node's Lease goes with its node.
 //
 // A holder is a node by its path and czxid, and, where the holder's name comes from
-// the node's data, that name. A session's or a pod's name is settled when it becomes
-// holder: it does not change while it holds. The fencing token is the node's czxid.
+// the node's data, that name. A session's or a pod's name does not change while it
+// holds, but that a pod may have to be known first: one that has just started has no
+// address in Kubernetes yet. Until then its session stands for it, and neither token
+// nor transitions change with the name. The fencing token is the node's czxid.
 // Where that would not rise (the data of a node named somebody else, or a node with
 // a lower number was made by hand and is gone again), it is the zxid of the
 // transaction that brought the change: it rises strictly at each, always.

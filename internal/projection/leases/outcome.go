@@ -23,11 +23,12 @@ func (p *Planner) Wrote(w Write, l *coordinationv1.Lease, now time.Time) {
 
 // wrote makes a write that came about what is known.
 func (p *Planner) wrote(e *entry, w *Write, now time.Time) {
-	e.attempt, e.failures, e.drift = nil, 0, false
+	e.attempt, e.failures, e.drift, e.podKnown = nil, 0, false, false
 	e.rec, e.hasRec, e.rule = w.rec, true, w.rule
 	e.written = w.handovers
 	e.renewed, e.interval, e.spread = now, w.interval, w.Why != renew.String()
 	p.schedule(e)
+	p.awaitPod(e, now)
 }
 
 // Lost tells that a write did not come about, because the object is not what was

@@ -151,7 +151,7 @@ func (p *Planner) lacks(e *entry, now time.Time) want {
 		w.class, w.verb = fresh, Create
 	case moved:
 		w.class = handover
-	case e.drift || e.rule != nil && e.rule != c.rule && !sameLabels(e.rule, c.rule):
+	case e.podKnown || e.drift || e.rule != nil && e.rule != c.rule && !sameLabels(e.rule, c.rule):
 		w.class = restore
 	case h == nil:
 		return want{}
@@ -163,6 +163,31 @@ func (p *Planner) lacks(e *entry, now time.Time) want {
 		return want{}
 	}
 	return w
+}
+
+// nameless tells whether the Lease has a holder's session where the rule wants his
+// pod.
+func (e *entry) nameless(h *candidate, r *rule) bool {
+	return h != nil && r.Holder == FromPod && e.hasRec && e.unwritten() == 0 && e.rec.holder == SessionIdentity(h.session)
+}
+
+// awaitPod looks for the holder's pod again if it was not known: a pod that has just
+// started has no address in Kubernetes yet. After a moment, and then after twice as
+// long each time, until renewals do it.
+func (p *Planner) awaitPod(e *entry, now time.Time) {
+	c, conflict := e.active()
+	if conflict || c == nil || e.timerSlot[p.delayed.slot] >= 0 {
+		return
+	}
+	h := c.holder()
+	if !e.nameless(h, c.rule) {
+		return
+	}
+	if _, e.podKnown = p.cfg.PodOf(h.session); e.podKnown {
+		p.enqueue(e, now)
+	} else if now.Before(h.seen.Add(nameable)) {
+		p.delay(e, now.Add(max(patience, now.Sub(h.seen))))
+	}
 }
 
 func sameLabels(a, b *rule) bool {
@@ -295,6 +320,7 @@ func (p *Planner) Plan(now time.Time, limit int) (writes []Write, again time.Tim
 	for e, at := p.delayed.first(); e != nil && !at.After(now); e, at = p.delayed.first() {
 		p.delayed.remove(e)
 		p.enqueue(e, now)
+		p.awaitPod(e, now)
 	}
 	soon := func(t time.Time) {
 		if !t.IsZero() && (again.IsZero() || t.Before(again)) {
@@ -423,6 +449,9 @@ func (p *Planner) record(e *entry, w want) record {
 	r.duration = int32(p.Duration() / time.Second)
 	if e.unwritten() == 0 {
 		r.holder, r.acquired = old.holder, old.acquired
+		if e.nameless(h, w.rule) {
+			r.holder = p.identity(h, w.rule)
+		}
 		return r
 	}
 	r.holder, r.acquired, r.token = p.identity(h, w.rule), at, h.czxid

@@ -100,10 +100,12 @@ type entry struct {
 	// rule is the one by whose labels the object was written last; nil if unknown.
 	rule *rule
 	// exists: there is an object of ours, uid at version.
-	exists       bool
-	uid          types.UID
-	version      string
-	drift        bool
+	exists  bool
+	uid     types.UID
+	version string
+	drift   bool
+	// podKnown: the pod that holds has become known, and the Lease has its session.
+	podKnown     bool
 	foreignUntil time.Time
 	foreign      bool
 
@@ -141,8 +143,10 @@ type holderKey struct {
 const (
 	// spacing is the least time between two writes of one Lease.
 	spacing = 200 * time.Millisecond
-	// patience is for how long a new holder's pod is waited for.
+	// patience is for how long a new holder's pod is waited for; then the session stands
+	// in its place, and for nameable it is looked for between renewals.
 	patience = 500 * time.Millisecond
+	nameable = 15 * time.Second
 	// foreignRetry is how often a name that somebody else has is tried again.
 	foreignRetry = time.Minute
 	// forever is longer than any interval.

@@ -157,22 +157,39 @@ func TestPodIdentity(t *testing.T) {
 	w.run(100 * time.Millisecond)
 	w.wantHolder("n-a", "shop/cart-0")
 	w.wantHolder("n-b", "none")
-	// It waits a moment for the pod, and then does without, for good.
+	// It waits a moment for the pod, and then does without, until it is known.
 	w.run(600 * time.Millisecond)
 	w.wantHolder("n-b", "0x2")
+	before := w.objects["n-b"]
+	w.run(500 * time.Millisecond)
 	w.pods[1], w.pods[2] = "shop/cart-1", "shop/cart-2"
-	w.run(2 * time.Minute)
+	w.run(1500 * time.Millisecond)
 	w.wantHolder("n-a", "shop/cart-0")
-	w.wantHolder("n-b", "0x2")
-	w.pods[1] = "shop/cart-0"
+	w.wantHolder("n-b", "shop/cart-2")
+	// It is a name, and nothing was handed over.
+	after := w.objects["n-b"]
+	if *after.Spec.LeaseTransitions != 0 || token(after) != token(before) || !after.Spec.AcquireTime.Equal(before.Spec.AcquireTime) {
+		t.Errorf("%+v %+v, and before it had its name %+v %+v", after.Annotations, after.Spec, before.Annotations, before.Spec)
+	}
+	w.pods[1], w.pods[2] = "shop/cart-0", "shop/cart-3"
+	w.run(2 * time.Minute)
+	w.wantHolder("n-b", "shop/cart-2")
+	w.pods[2] = "shop/cart-2"
 	w.stop()
 	w.start()
 	w.run(2 * time.Minute)
 	w.wantHolder("n-a", "shop/cart-0")
-	w.wantHolder("n-b", "0x2")
+	w.wantHolder("n-b", "shop/cart-2")
 	if n := *w.objects["n-b"].Spec.LeaseTransitions; n != 0 {
 		t.Errorf("%d transitions", n)
 	}
+	// One that is late is named when it is renewed.
+	w.create("/n/c", 3, "")
+	w.run(nameable + 10*time.Second)
+	w.wantHolder("n-c", "0x3")
+	w.pods[3] = "shop/cart-9"
+	w.run(time.Minute)
+	w.wantHolder("n-c", "shop/cart-9")
 }
 
 func TestByHand(t *testing.T) {
