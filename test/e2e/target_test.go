@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	k8sruntime "k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -37,6 +38,8 @@ var target struct {
 	// local is nil if it is kubectl's current one.
 	local *faults.Cluster
 	kube  client.Client
+	// config is for clients of other kinds.
+	config *rest.Config
 	// image and next are two builds of the image, with different versions.
 	image, next string
 }
@@ -72,7 +75,11 @@ func setUp(m *testing.M) (code int, err error) {
 	if err := deploy(target.image); err != nil {
 		return 1, err
 	}
-	return m.Run(), nil
+	code = m.Run()
+	for _, f := range afterwards {
+		f()
+	}
+	return code, nil
 }
 
 // startLocal starts the local cluster, unless it runs and nobody has pods on it,
@@ -165,6 +172,7 @@ func connect() error {
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
 		return err
 	}
+	target.config = config
 	target.kube, err = client.New(config, client.Options{Scheme: scheme})
 	return err
 }

@@ -26,12 +26,13 @@ const (
 // network away from a client without touching a server.
 type Proxy struct {
 	listener net.Listener
-	target   string
 	pumps    sync.WaitGroup
 
 	mu   sync.Mutex
 	cond *sync.Cond // signalled when mode or closed changes
 	mode ProxyMode
+	// target is where new connections go.
+	target string
 	// conns holds both ends of every connection that passes through.
 	conns  map[net.Conn]struct{}
 	closed bool
@@ -68,6 +69,13 @@ func (p *Proxy) SetMode(mode ProxyMode) error {
 	}
 	p.cond.Broadcast()
 	return nil
+}
+
+// SetTarget makes new connections go elsewhere.
+func (p *Proxy) SetTarget(target string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.target = target
 }
 
 // Close ends the proxy and every connection through it.
@@ -125,7 +133,10 @@ func (p *Proxy) accept() {
 func (p *Proxy) serve(client net.Conn) {
 	defer p.pumps.Done()
 	defer p.drop(client)
-	server, err := net.Dial("tcp", p.target)
+	p.mu.Lock()
+	target := p.target
+	p.mu.Unlock()
+	server, err := net.Dial("tcp", target)
 	if err != nil || !p.register(server) {
 		return
 	}

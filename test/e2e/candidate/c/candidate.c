@@ -136,7 +136,7 @@ int main(int argc, char **argv) {
     }
     hosts = argv[1], timeout_ms = atoi(argv[2]), kind = argv[3], path = argv[4], name = argv[5];
     setvbuf(stdout, NULL, _IOLBF, 0);
-    zoo_set_debug_level(ZOO_LOG_LEVEL_ERROR);
+    zoo_set_debug_level(0);
     sem_init(&happened, 0, 0);
     for (int first = 1;; first = 0) {
         pthread_mutex_lock(&lock);
