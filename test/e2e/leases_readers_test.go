@@ -49,6 +49,9 @@ func (e *ensemble) observe(parents ...string) *readers {
 				return kube.CoordinationV1().Leases(e.namespace).Watch(ctx, metav1.ListOptions{LabelSelector: v1alpha1.LabelCluster + "=" + name, ResourceVersion: version})
 			}, func(event watch.Event) {
 				l, ok := event.Object.(*coordinationv1.Lease)
+				if !ok && ctx.Err() != nil {
+					return
+				}
 				if !ok {
 					e.t.Errorf("the watch of Leases has a gap: %v", event.Object)
 					version = ""
@@ -206,7 +209,7 @@ func (r *readers) judge(subjects map[string]string) {
 		}
 		handovers, unjudged, renewals = handovers+f.Handovers, unjudged+f.Unjudged, renewals+f.Renewals
 		for _, w := range r.windows {
-			if w.Kind == witness.Silence && list[0].At.Before(w.From) && !f.RanOutIn(w) && last(list, w.From).Holder != "" {
+			if w.Kind == witness.Silence && list[0].At.Before(w.From) && last(list, w.To).Holder != "" && !last(list, w.To).Gone && !f.RanOutIn(w) {
 				t.Errorf("Lease %s has not run out in: %s", lease, w.Why)
 			}
 		}

@@ -180,8 +180,10 @@ func (f *Finding) renewals(h *History, l Limits) {
 			continue
 		}
 		f.Renewals++
-		// Of a renewal that follows another.
-		if i > 1 && pure(&h.Shown[i-2], &h.Shown[i-1]) && s.Renewed.Sub(h.Shown[i-1].Renewed) < s.Duration/6 {
+		// Of a renewal that follows another, which was not late: after such a one those
+		// that were late together part.
+		if i > 1 && pure(&h.Shown[i-2], &h.Shown[i-1]) && h.Shown[i-1].Renewed.Sub(h.Shown[i-2].Renewed) < s.Duration*3/4 &&
+			s.Renewed.Sub(h.Shown[i-1].Renewed) < s.Duration/6 {
 			f.violation(h, "it is renewed twice within %v, and is good for %v", s.Renewed.Sub(h.Shown[i-1].Renewed), s.Duration)
 		}
 	}
