@@ -37,6 +37,10 @@ func (c *Cluster) Kubeconfig() string { return c.c.Admin() }
 // Bin is the folder of the programs of the cluster's version, kubectl among them.
 func (c *Cluster) Bin() string { return c.c.Bin }
 
+// Audit is the API server's audit log, a JSON object a line: the writes of programs
+// in pods.
+func (c *Cluster) Audit() string { return c.c.Log("control", "audit") }
+
 // Nodes returns the nodes' names, the stopped ones' among them.
 func (c *Cluster) Nodes() []string {
 	var names []string

@@ -31,6 +31,9 @@ func startControlPlane(c *layout.Cluster, s *supervise.Supervisor) error {
 	if err != nil {
 		return err
 	}
+	if err := os.WriteFile(auditPolicy(c), []byte(audited), 0o600); err != nil {
+		return err
+	}
 	if err := s.Start("kube-apiserver", c.Program("kube-apiserver"), apiServerArgs(c)...); err != nil {
 		return err
 	}
@@ -56,6 +59,22 @@ func startControlPlane(c *layout.Cluster, s *supervise.Supervisor) error {
 	return s.Start("provisioner", c.Program("provisioner"), "--kubeconfig="+c.Admin(), "--root="+c.Volumes())
 }
 
+// audited are the writes of programs in pods, Kubernetes' own controllers aside: how
+// many an operator makes, and when.
+const audited = `apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived, ResponseStarted]
+rules:
+- level: None
+  userGroups: ["system:serviceaccounts:kube-system"]
+- level: Metadata
+  userGroups: ["system:serviceaccounts"]
+  verbs: [create, update, patch, delete, deletecollection]
+- level: None
+`
+
+func auditPolicy(c *layout.Cluster) string { return filepath.Join(c.State, "audit.yaml") }
+
 func apiServerArgs(c *layout.Cluster) []string {
 	return []string{
 		"--etcd-servers=" + etcdClients,
@@ -70,6 +89,8 @@ func apiServerArgs(c *layout.Cluster) []string {
 		"--kubelet-preferred-address-types=InternalIP",
 		"--service-account-issuer=https://kubernetes.default.svc." + layout.Domain,
 		"--service-account-key-file=" + c.PKI("sa.pub"), "--service-account-signing-key-file=" + c.PKI("sa.key"),
+		"--audit-policy-file=" + auditPolicy(c), "--audit-log-path=" + c.Log("control", "audit"),
+		"--audit-log-maxsize=1024", "--audit-log-maxbackup=1", // MiB
 	}
 }
 
