@@ -89,6 +89,10 @@ BASE ?= HEAD~1
 bench-go: ## the Go benchmarks of this checkout and of commit BASE by turns, compared with benchstat
 	./hack/benchstat.sh $(BASE)
 
+.PHONY: bench-leases
+bench-leases: ## the operator's Leases on the local cluster, in numbers (needs root; about ten minutes; BENCH=-quick for a glance)
+	./hack/bench-leases.sh $(BENCH)
+
 .PHONY: run
 run: server ## start an ensemble of three on this machine, with data under ./run
 	./hack/ensemble.sh

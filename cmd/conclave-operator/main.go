@@ -56,6 +56,7 @@ type flags struct {
 	metricsSecure       bool
 	metricsCerts        string
 	probes              string
+	profiles            string
 	workers             int
 	logLevel, logFormat string
 }
@@ -87,6 +88,7 @@ else by KUBECONFIG.`,
 	fs.BoolVar(&f.metricsSecure, "metrics-secure", true, "serve metrics over TLS, and only to who may get the URL /metrics (a ClusterRole)")
 	fs.StringVar(&f.metricsCerts, "metrics-cert-dir", "", "directory with tls.crt and tls.key for metrics (default a certificate of its own signing)")
 	fs.StringVar(&f.probes, "health-probe-bind-address", ":8081", "where /healthz and /readyz are served")
+	fs.StringVar(&f.profiles, "pprof-bind-address", "", "where Go's profiles are served, below /debug/pprof, to whoever can reach it (default nowhere)")
 	fs.IntVar(&f.workers, "workers", 8, "how many clusters are seen to at a time")
 	fs.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	fs.StringVar(&f.logFormat, "log-format", "json", "json or text")
@@ -148,6 +150,7 @@ func options(f flags, s *runtime.Scheme) (ctrl.Options, error) {
 		},
 		Client:                        client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}},
 		HealthProbeBindAddress:        f.probes,
+		PprofBindAddress:              f.profiles,
 		LeaderElection:                f.leaderElect,
 		LeaderElectionID:              "operator.conclave.dev",
 		LeaderElectionNamespace:       f.leaderNamespace,

@@ -128,7 +128,7 @@ func (f *follower) wake() {
 
 func (f *follower) run() {
 	defer f.stop()
-	defer f.planner.Close()
+	defer func() { f.planner.Close(f.p.o.Now()) }()
 	select {
 	case <-f.p.ready:
 	case <-f.ctx.Done():

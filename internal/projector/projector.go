@@ -74,7 +74,7 @@ type Pod struct {
 const (
 	// viewRate is how many views change in a second, of all clusters together: each
 	// is a write of status.
-	viewRate, viewBurst = 4, 4
+	viewRate, viewBurst = 4, 1
 	// wakes is how many clusters wait for the reconciler at a time; more try again.
 	wakes = 1024
 )

@@ -5,20 +5,21 @@ import (
 	"time"
 )
 
-// Limits are rates of writes, per second. A window of one second sees at most a
-// rate and its burst.
+// Limits are the most writes that the API server sees in any second: a write counts
+// from when it is issued until a second after its outcome is known, so that those
+// that were held up on their way and arrive together are no more either.
 type Limits struct {
 	// Writes bounds all writes of Leases.
-	Writes, WritesBurst float64
+	Writes int
 	// Renewals bounds those that only renew, within Writes.
-	Renewals, RenewalsBurst float64
+	Renewals int
 	// Cleanups bounds removals of what no rule selects, within Writes.
-	Cleanups, CleanupsBurst float64
+	Cleanups int
 }
 
 // DefaultLimits leave room for status and Events below a hundred writes a second in
-// all, and below twenty where nothing changes.
-var DefaultLimits = Limits{Writes: 88, WritesBurst: 4, Renewals: 14, RenewalsBurst: 2, Cleanups: 2, CleanupsBurst: 1}
+// all, and for status below twenty where nothing changes.
+var DefaultLimits = Limits{Writes: 92, Renewals: 15, Cleanups: 2}
 
 // Budget is what an operator may write. All clusters share it. It is safe for
 // concurrent use.
@@ -35,15 +36,15 @@ type Budget struct {
 func NewBudget(l Limits) *Budget {
 	return &Budget{
 		limits:   l,
-		writes:   bucket{rate: l.Writes, burst: l.WritesBurst},
-		renewals: bucket{rate: l.Renewals, burst: l.RenewalsBurst},
-		cleanups: bucket{rate: l.Cleanups, burst: l.CleanupsBurst},
+		writes:   bucket{most: l.Writes},
+		renewals: bucket{most: l.Renewals},
+		cleanups: bucket{most: l.Cleanups},
 		held:     make(map[*Planner]int),
 	}
 }
 
 // take takes a write, and one of the kind's own if it has a bucket. If it can't,
-// it returns when it can.
+// it returns when to ask again. What was taken comes back through landed.
 func (b *Budget) take(own *bucket, now time.Time) (ok bool, next time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -56,11 +57,32 @@ func (b *Budget) take(own *bucket, now time.Time) (ok bool, next time.Time) {
 	if next.After(now) {
 		return false, next
 	}
-	b.writes.tokens--
+	b.writes.take()
 	if own != nil {
-		own.tokens--
+		own.take()
 	}
 	return true, now
+}
+
+// landed tells that the outcome of a write is known.
+func (b *Budget) landed(own *bucket, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.writes.landed(now)
+	if own != nil {
+		own.landed(now)
+	}
+}
+
+// of is the bucket of a kind of writes' own, nil if it has none.
+func (b *Budget) of(c class) *bucket {
+	switch c {
+	case renew:
+		return &b.renewals
+	case cleanup:
+		return &b.cleanups
+	}
+	return nil
 }
 
 // hold tells how many Leases a planner has to renew.
@@ -81,28 +103,74 @@ const renewalShare = 0.85
 func (b *Budget) interval(base time.Duration) time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return max(base, time.Duration(float64(b.total)/(b.limits.Renewals*renewalShare)*float64(time.Second)))
+	return max(base, time.Duration(float64(b.total)/(float64(b.limits.Renewals)*renewalShare)*float64(time.Second)))
 }
 
-// bucket is a token bucket. It is full when it is first looked at.
+const (
+	// pace is how much faster than its mean writes may follow one another: so much
+	// faster what was held up is made up for, and no faster, so that a second's writes
+	// are not all at its beginning.
+	pace = 1.25
+	// burst of writes comes at once.
+	burst = 4
+	// unknown is how long to wait where only outcomes are waited for.
+	unknown = 10 * time.Millisecond
+)
+
+// bucket bounds writes. It is full when it is first looked at.
 type bucket struct {
-	rate, burst, tokens float64
-	last                time.Time
+	// most writes are in any second.
+	most int
+	// flying have no outcome yet; landings are those of the last second, oldest first.
+	flying   int
+	landings []time.Time
+	// tokens pace them.
+	tokens float64
+	last   time.Time
 }
 
-// ready fills the bucket up to now, and returns when it has a token.
+// ready brings the bucket up to now, and returns when there may be a write.
 func (b *bucket) ready(now time.Time) time.Time {
+	rate, full := float64(b.most)*pace, float64(min(burst, b.most))
 	switch {
 	case b.last.IsZero():
-		b.tokens = b.burst
-		b.last = now
+		b.tokens, b.last = full, now
 	case now.After(b.last):
-		b.tokens = min(b.burst, b.tokens+b.rate*now.Sub(b.last).Seconds())
+		b.tokens = min(full, b.tokens+rate*now.Sub(b.last).Seconds())
 		b.last = now
 	}
-	const whole = 1 - 1e-9
-	if b.tokens >= whole {
-		return now
+	old := 0
+	for old < len(b.landings) && now.Sub(b.landings[old]) >= time.Second {
+		old++
 	}
-	return now.Add(time.Duration((1-b.tokens)/b.rate*float64(time.Second)) + time.Microsecond)
+	b.landings = b.landings[old:]
+	next := now
+	const whole = 1 - 1e-9
+	if b.tokens < whole {
+		next = now.Add(time.Duration((1-b.tokens)/rate*float64(time.Second)) + time.Microsecond)
+	}
+	if b.flying+len(b.landings) >= b.most {
+		free := now.Add(unknown)
+		if len(b.landings) > 0 {
+			free = b.landings[0].Add(time.Second)
+		}
+		if free.After(next) {
+			next = free
+		}
+	}
+	return next
+}
+
+func (b *bucket) take() {
+	b.tokens--
+	b.flying++
+}
+
+func (b *bucket) landed(now time.Time) {
+	b.flying--
+	// By whichever clock: they are in order.
+	if n := len(b.landings); n > 0 && now.Before(b.landings[n-1]) {
+		now = b.landings[n-1]
+	}
+	b.landings = append(b.landings, now)
 }

@@ -18,7 +18,7 @@ func (p *Planner) Wrote(w Write, l *coordinationv1.Lease, now time.Time) {
 		e.exists, e.uid, e.version, e.foreign = true, l.UID, l.ResourceVersion, false
 		p.wrote(e, &w, now)
 	}
-	p.landed(e, now)
+	p.landed(&w, now)
 }
 
 // wrote makes a write that came about what is known.
@@ -45,7 +45,7 @@ func (p *Planner) Lost(w Write, l *coordinationv1.Lease, now time.Time) {
 		e.version = ""
 		p.take(e, l, now)
 	}
-	p.landed(e, now)
+	p.landed(&w, now)
 }
 
 // Failed tells that it is not known whether a write came about, or that it was
@@ -55,7 +55,7 @@ func (p *Planner) Failed(w Write, now time.Time) {
 	e.inFlight = false
 	e.failures++
 	e.notBefore = now.Add(e.backoff())
-	p.landed(e, now)
+	p.landed(&w, now)
 }
 
 // backoff is how long to wait after failures.
@@ -63,8 +63,11 @@ func (e *entry) backoff() time.Duration {
 	return min(maxBackoff, spacing<<min(e.failures, 10))
 }
 
-// landed takes in what was observed while a write was under way.
-func (p *Planner) landed(e *entry, now time.Time) {
+// landed gives back a write to the Budget, and takes in what was observed while it was
+// under way.
+func (p *Planner) landed(w *Write, now time.Time) {
+	e := w.entry
+	p.cfg.Budget.landed(w.own, now)
 	latest, gone := e.latest, e.gone
 	e.latest, e.gone = nil, ""
 	if latest != nil {

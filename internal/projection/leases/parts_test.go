@@ -1,6 +1,7 @@
 package leases
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -121,39 +122,84 @@ func TestDataPatterns(t *testing.T) {
 	}
 }
 
-// Whoever asks and when: a window of a second sees no more than rate and burst.
+// Whoever asks and when, and however long writes take: the API server sees no more in
+// a second than the limits say, and nearly that many where they are wanted.
 func TestBudgetWindows(t *testing.T) {
-	r := rand.New(rand.NewPCG(5, 6))
-	b := NewBudget(DefaultLimits)
-	now := time.Unix(1e9, 0)
-	var all, renewals []time.Time
-	for range 20000 {
-		now = now.Add(time.Duration(r.ExpFloat64() * float64(3*time.Millisecond)))
-		own := &b.renewals
-		if r.IntN(2) == 0 {
-			own = nil
+	for _, slow := range []time.Duration{time.Millisecond, 20 * time.Millisecond, 300 * time.Millisecond} {
+		r := rand.New(rand.NewPCG(5, uint64(slow)))
+		b := NewBudget(DefaultLimits)
+		now := time.Unix(1e9, 0)
+		began := now
+		type flight struct {
+			own *bucket
+			at  time.Time
 		}
-		ok, next := b.take(own, now)
-		if !ok {
-			if !next.After(now) {
-				t.Fatalf("refused until %v, and it is %v", next, now)
+		var flying []flight
+		var all, renewals []time.Time
+		for range 20000 {
+			now = now.Add(time.Duration(r.ExpFloat64() * float64(3*time.Millisecond)))
+			// Now and then nothing moves for a while, and then everything arrives.
+			if r.IntN(500) == 0 {
+				now = now.Add(200 * time.Millisecond)
 			}
-			if ok, _ := (&Budget{limits: b.limits, writes: b.writes, renewals: b.renewals}).take(nil, now); ok && own == nil {
-				t.Fatal("refused though there is one")
+			flying = slices.DeleteFunc(flying, func(f flight) bool {
+				if f.at.After(now) {
+					return false
+				}
+				b.landed(f.own, now)
+				return true
+			})
+			own := b.of(renew)
+			if r.IntN(2) == 0 {
+				own = nil
 			}
-			continue
+			ok, next := b.take(own, now)
+			if !ok {
+				if !next.After(now) {
+					t.Fatalf("refused until %v, and it is %v", next, now)
+				}
+				continue
+			}
+			took := time.Duration(r.Float64() * float64(slow))
+			flying = append(flying, flight{own, now.Add(took)})
+			// It arrives somewhere on its way.
+			arrived := now.Add(time.Duration(r.Float64() * float64(took)))
+			all = append(all, arrived)
+			if own != nil {
+				renewals = append(renewals, arrived)
+			}
 		}
-		all = append(all, now)
-		if own != nil {
-			renewals = append(renewals, now)
+		slices.SortFunc(all, time.Time.Compare)
+		slices.SortFunc(renewals, time.Time.Compare)
+		least := 0.9 / (1 + slow.Seconds()/2)
+		for what, list := range map[int][]time.Time{DefaultLimits.Writes: all, DefaultLimits.Renewals: renewals} {
+			if got := busiest(list); got > what {
+				t.Errorf("writes of up to %v: %d in a second, at most %d", slow, got, what)
+			}
+			if mean := float64(len(list)) / now.Sub(began).Seconds(); mean < least*float64(what) {
+				t.Errorf("writes of up to %v: %.1f in a second on average, of %d", slow, mean, what)
+			}
 		}
 	}
-	l := DefaultLimits
-	if got, most := busiest(all), int(l.Writes+l.WritesBurst); got > most || got < most/2 {
-		t.Errorf("%d writes in a second, at most %d", got, most)
+}
+
+// A write whose outcome is never told, because its planner has ended, counts no longer
+// than a second.
+func TestBudgetAfterAPlanner(t *testing.T) {
+	w := newWorld(t, 1, Rule{Name: "r", Kind: Node, Path: "/a/*"})
+	for i := range 200 {
+		w.create(fmt.Sprintf("/a/%d", i), 7, "")
 	}
-	if got, most := busiest(renewals), int(l.Renewals+l.RenewalsBurst); got > most || got < most/2 {
-		t.Errorf("%d renewals in a second, at most %d", got, most)
+	w.run(50 * time.Millisecond)
+	if w.budget.writes.flying == 0 {
+		t.Fatal("no write is under way")
+	}
+	w.planner.Close(w.now)
+	if n := w.budget.writes.flying; n != 0 {
+		t.Errorf("%d writes are under way, of nobody", n)
+	}
+	if ok, next := w.budget.take(nil, w.now.Add(time.Second)); !ok {
+		t.Errorf("after a second a write has to wait until %v", next)
 	}
 }
 

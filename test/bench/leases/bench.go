@@ -142,7 +142,7 @@ func (b *bench) all(ctx context.Context) error {
 }
 
 // few times changes among few ephemerals.
-func (b *bench) few(context.Context) error {
+func (b *bench) few(ctx context.Context) error {
 	var err error
 	if b.owners, err = newOwners(b.servers, 50); err != nil {
 		return err
@@ -157,19 +157,19 @@ func (b *bench) few(context.Context) error {
 		return err
 	}
 	b.say("%d ephemerals: %v changes a second for %v", b.sizes.few, b.rate, b.changing)
-	return b.changes(fmt.Sprintf("%d ephemerals", b.sizes.few), true)
+	return b.changes(ctx, fmt.Sprintf("%d ephemerals", b.sizes.few), true)
 }
 
 // large is the same at full size.
-func (b *bench) large(context.Context) error {
+func (b *bench) large(ctx context.Context) error {
 	b.say("%d ephemerals: %v changes a second for %v", b.many, b.rate, b.changing)
-	return b.changes(fmt.Sprintf("%d ephemerals", b.many), false)
+	return b.changes(ctx, fmt.Sprintf("%d ephemerals", b.many), false)
 }
 
 // changes times changes.
-func (b *bench) changes(title string, bars bool) error {
+func (b *bench) changes(ctx context.Context, title string, bars bool) error {
 	b.view.Latency()
-	return b.watched(title+", while holders change", barChanging, func() error {
+	return b.watched(ctx, title+", while holders change", barChanging, func() error {
 		if err := b.world.Changes(b.rate, b.changing); err != nil {
 			return err
 		}
@@ -199,7 +199,7 @@ func (b *bench) changes(title string, bars bool) error {
 
 // watched says what of the operator's writes, and of everybody's time, something
 // costs.
-func (b *bench) watched(what string, bar float64, do func() error) error {
+func (b *bench) watched(ctx context.Context, what string, bar float64, do func() error) error {
 	var pids []int
 	for _, h := range b.holders {
 		pids = append(pids, h.cmd.Process.Pid)
@@ -208,6 +208,8 @@ func (b *bench) watched(what string, bar float64, do func() error) error {
 	if err != nil {
 		return err
 	}
+	// There is none where the operator does not run, or is another in the end.
+	was, _ := b.kube.memory(ctx)
 	if err := do(); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
@@ -224,6 +226,9 @@ func (b *bench) watched(what string, bar float64, do func() error) error {
 	c := usage.Between(before, after)
 	b.table.add(what+": the generator's and its watch's share", "cores", c.Self+c.Servers, 0)
 	b.table.add(what+": everything else's share", "cores", c.Others, 0)
+	if is, err := b.kube.memory(ctx); err == nil && is.pod == was.pod && was.busy > 0 {
+		b.table.add(what+": of it the operator's", "cores", (is.busy-was.busy)/after.At.Sub(before.At).Seconds(), 0)
+	}
 	b.say("%s: %d writes in a second at most, %.1f on average: %v; generator %.2f cores, all else %.2f", what, r.most, r.mean, r, c.Self+c.Servers, c.Others)
 	return nil
 }
@@ -269,7 +274,7 @@ func (b *bench) cold(ctx context.Context) error {
 	b.say("the operator is started")
 	_, want := b.view.Count()
 	title := fmt.Sprintf("cold start, %d Leases", want)
-	return b.watched(title, barChanging, func() error {
+	return b.watched(ctx, title, barChanging, func() error {
 		began := time.Now()
 		if err := b.kube.operate(ctx, 1); err != nil {
 			return err
@@ -297,7 +302,7 @@ func (b *bench) rest(ctx context.Context) error {
 	b.table.add("sessions, by status", "", float64(cc.Status.Sessions.Total), 0)
 	b.table.add("of them connected, by status", "", float64(cc.Status.Sessions.Connected), 0)
 	b.table.add("ephemerals, by status", "", float64(cc.Status.Sessions.Ephemerals), 0)
-	if err := b.watched("nothing changes", barSteady, func() error {
+	if err := b.watched(ctx, "nothing changes", barSteady, func() error {
 		time.Sleep(b.steady)
 		return b.sound()
 	}); err != nil {
@@ -327,7 +332,7 @@ func (b *bench) memory(when string) {
 // restart starts the operator where all Leases are there.
 func (b *bench) restart(ctx context.Context) error {
 	b.say("the operator is started again")
-	return b.watched("restart with all Leases there", barChanging, func() error {
+	return b.watched(ctx, "restart with all Leases there", barChanging, func() error {
 		if err := b.kube.operate(ctx, 0); err != nil {
 			return err
 		}
@@ -360,7 +365,7 @@ func (b *bench) storms(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := b.watched("storm", barChanging, func() error {
+	if err := b.watched(ctx, "storm", barChanging, func() error {
 		done := make(chan error, 1)
 		go func() { done <- all(b.holders, "storm %d %d", b.coming, int(b.storm.Seconds())) }()
 		return errors.Join(b.world.Flicker(b.flicker, b.storm), <-done)

@@ -52,8 +52,13 @@ type kube struct {
 	most memory
 }
 
-// memory of the operator, in bytes.
-type memory struct{ workingSet, heap, resident, sys float64 }
+// memory of the operator, in bytes, and what else is asked for with it.
+type memory struct {
+	workingSet, heap, resident, sys float64
+	// busy is its processor time, in seconds.
+	busy float64
+	pod  string
+}
 
 func connect() (*kube, error) {
 	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(clientcmd.NewDefaultClientConfigLoadingRules(), nil).ClientConfig()
@@ -237,7 +242,7 @@ func (k *kube) measure(ctx context.Context) {
 	for {
 		if m, err := k.memory(ctx); err == nil {
 			k.mu.Lock()
-			k.most = memory{max(k.most.workingSet, m.workingSet), max(k.most.heap, m.heap), max(k.most.resident, m.resident), max(k.most.sys, m.sys)}
+			k.most = memory{workingSet: max(k.most.workingSet, m.workingSet), heap: max(k.most.heap, m.heap), resident: max(k.most.resident, m.resident), sys: max(k.most.sys, m.sys)}
 			k.mu.Unlock()
 		}
 		select {
@@ -264,6 +269,7 @@ func (k *kube) memory(ctx context.Context) (m memory, err error) {
 		return m, errors.Join(err, fmt.Errorf("%d operators", len(pods)))
 	}
 	pod := &pods[0]
+	m.pod = pod.Name
 	b, err := k.CoreV1().RESTClient().Get().AbsPath("/api/v1/nodes", pod.Spec.NodeName, "proxy/stats/summary").Param("only_cpu_and_memory", "true").DoRaw(ctx)
 	if err != nil {
 		return m, err
@@ -299,7 +305,8 @@ func (k *kube) memory(ctx context.Context) (m memory, err error) {
 	if answer.StatusCode != http.StatusOK {
 		return m, fmt.Errorf("the operator's metrics: %s", answer.Status)
 	}
-	into := map[string]*float64{"go_memstats_heap_alloc_bytes": &m.heap, "process_resident_memory_bytes": &m.resident, "go_memstats_sys_bytes": &m.sys}
+	into := map[string]*float64{"go_memstats_heap_alloc_bytes": &m.heap, "process_resident_memory_bytes": &m.resident, "go_memstats_sys_bytes": &m.sys,
+		"process_cpu_seconds_total": &m.busy}
 	lines := bufio.NewScanner(answer.Body)
 	for lines.Scan() {
 		key, value, _ := strings.Cut(lines.Text(), " ")
