@@ -34,7 +34,7 @@ type verdict struct {
 	message string
 }
 
-// setConditions sets all of them, on every pass.
+// setConditions sets all of them on every pass, but for those that show writes.
 func (p *pass) setConditions() {
 	for kind, judge := range map[string]func() verdict{
 		v1alpha1.ConditionAvailable:     p.available,
@@ -50,7 +50,6 @@ func (p *pass) setConditions() {
 		}
 		p.condition(kind, *v)
 	}
-	p.setProjected()
 }
 
 func (p *pass) condition(kind string, v verdict) {

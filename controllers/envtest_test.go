@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/conclave-dev/conclave/api/v1alpha1"
+	"github.com/conclave-dev/conclave/internal/projector"
 	"github.com/conclave-dev/conclave/test/api/apiserver"
 )
 
@@ -85,5 +86,29 @@ func TestSettledMeansSilent(t *testing.T) {
 	}
 	if is := versions(); is != was || g.changes != changes {
 		t.Errorf("versions %s, were %s", is, was)
+	}
+}
+
+// Status has two writers, and neither takes away what the other has written.
+func TestTwoWritersOfStatus(t *testing.T) {
+	g := newServerRig(t)
+	s := &shown{spare: 1000}
+	g.r.Projection = s
+	g.create(size(1, 0))
+	g.settle(300)
+	for total := range int64(3) {
+		s.view = &projector.View{Sessions: &v1alpha1.SessionsStatus{Total: total}, SessionsSynced: metav1.Condition{Status: yes, Reason: v1alpha1.ReasonSynced, Message: "it follows"},
+			LeasesSynced: metav1.Condition{Status: yes, Reason: v1alpha1.ReasonNoRules, Message: "no rules"}}
+		g.world.Process("zoo-0").Connections++
+		g.pass()
+		st := g.cluster().Status
+		if st.Sessions == nil || st.Sessions.Total != total || st.ReadyReplicas != 1 || len(st.Conditions) != len(v1alpha1.Conditions()) || st.Members[0].Connections != g.world.Process("zoo-0").Connections {
+			t.Errorf("%+v", st)
+		}
+	}
+	was := g.cluster().ResourceVersion
+	g.pass()
+	if is := g.cluster().ResourceVersion; is != was {
+		t.Errorf("version %s, was %s, though nothing is new", is, was)
 	}
 }

@@ -1,8 +1,11 @@
 package controllers
 
 import (
+	"slices"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
@@ -25,16 +28,7 @@ func init() { metrics.Registry.MustRegister(steps, condition, voters, stepAge) }
 // measure brings a cluster's metrics up to date.
 func (p *pass) measure() {
 	ns, name := p.key.Namespace, p.key.Name
-	for _, kind := range v1alpha1.Conditions() {
-		value := -1.0
-		switch {
-		case meta.IsStatusConditionTrue(p.status.Conditions, kind):
-			value = 1
-		case meta.IsStatusConditionFalse(p.status.Conditions, kind):
-			value = 0
-		}
-		condition.WithLabelValues(ns, name, kind).Set(value)
-	}
+	measureConditions(p.key, p.status.Conditions, slices.DeleteFunc(v1alpha1.Conditions(), func(kind string) bool { return slices.Contains(shownConditions, kind) }))
 	voters.WithLabelValues(ns, name, "wanted").Set(float64(want(p.cluster).Voters))
 	voters.WithLabelValues(ns, name, "ready").Set(float64(p.status.ReadyReplicas))
 	age := 0.0
@@ -42,6 +36,19 @@ func (p *pass) measure() {
 		age = p.Now().Sub(t.Step.StartTime.Time).Seconds()
 	}
 	stepAge.WithLabelValues(ns, name).Set(age)
+}
+
+func measureConditions(cluster client.ObjectKey, are []metav1.Condition, kinds []string) {
+	for _, kind := range kinds {
+		value := -1.0
+		switch {
+		case meta.IsStatusConditionTrue(are, kind):
+			value = 1
+		case meta.IsStatusConditionFalse(are, kind):
+			value = 0
+		}
+		condition.WithLabelValues(cluster.Namespace, cluster.Name, kind).Set(value)
+	}
 }
 
 // forgetMetrics drops those of a cluster that is no more.

@@ -1,12 +1,9 @@
 package controllers
 
 import (
-	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
-	"github.com/conclave-dev/conclave/api/v1alpha1"
 	"github.com/conclave-dev/conclave/internal/projector"
 )
 
@@ -21,6 +18,9 @@ type Projection interface {
 	View(client.ObjectKey) (projector.View, bool)
 	// Wakes are the clusters whose views have changed.
 	Wakes() <-chan event.GenericEvent
+	// Spare takes one of the writes of status that clients' doings may bring about, if
+	// one is left for now. Each view that changes has taken one.
+	Spare() bool
 }
 
 // project tells the projection what this pass has seen. A cluster that is about to
@@ -49,29 +49,4 @@ func (p *pass) project() {
 		}
 	}
 	p.Projection.Follow(t)
-}
-
-// setProjected takes what is shown of sessions and Leases from the projection. Until
-// it has something to say, what was shown before stays, and is not said to be fresh.
-func (p *pass) setProjected() {
-	v, ok := p.Projection.View(p.key)
-	if ok && v.Sessions != nil {
-		p.status.Sessions, p.status.Leases = v.Sessions, v.Leases
-	}
-	for kind, c := range map[string]metav1.Condition{v1alpha1.ConditionSessionsSynced: v.SessionsSynced, v1alpha1.ConditionLeasesSynced: v.LeasesSynced} {
-		o := p.overall(kind)
-		switch {
-		case o != nil:
-		case ok:
-			o = &verdict{c.Status, c.Reason, c.Message}
-		case !p.founded():
-			o = &verdict{no, v1alpha1.ReasonNotFounded, "there is no ensemble yet"}
-		default:
-			o = &verdict{no, v1alpha1.ReasonConnecting, "the leader's stream has not been read yet"}
-			if p.status.Sessions != nil && meta.FindStatusCondition(p.status.Conditions, kind) != nil {
-				o.message += ": what is shown is of an earlier time"
-			}
-		}
-		p.condition(kind, *o)
-	}
 }

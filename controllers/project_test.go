@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
@@ -17,11 +18,18 @@ type shown struct {
 	view   *projector.View
 	target *projector.Target
 	forgot int
+	// spare writes of status are left; spent were asked for.
+	spare, spent int
 }
 
 func (s *shown) Follow(t projector.Target)        { s.target = &t }
 func (s *shown) Forget(client.ObjectKey)          { s.forgot++; s.target = nil }
 func (s *shown) Wakes() <-chan event.GenericEvent { return nil }
+func (s *shown) Spare() bool {
+	s.spent++
+	s.spare--
+	return s.spare >= 0
+}
 func (s *shown) View(client.ObjectKey) (projector.View, bool) {
 	if s.view == nil {
 		return projector.View{}, false
@@ -34,7 +42,7 @@ func (s *shown) View(client.ObjectKey) (projector.View, bool) {
 // who leads, that there is no quorum, and that the cluster is gone.
 func TestProjected(t *testing.T) {
 	g := newRig(t)
-	s := &shown{}
+	s := &shown{spare: 1000}
 	g.r.Projection = s
 	g.create(size(3, 0))
 	g.until(v1alpha1.ConditionSessionsSynced, v1alpha1.ReasonNotFounded, 10)
@@ -85,5 +93,68 @@ func TestProjected(t *testing.T) {
 	g.pass()
 	if s.forgot == 0 {
 		t.Error("a cluster that is gone is not forgotten")
+	}
+}
+
+// What is shown of sessions waits for no pass over the cluster, and no pass is in its
+// way: what it latches rests upon other things.
+func TestShownWhileMembersAreAsked(t *testing.T) {
+	g := newRig(t)
+	s := &shown{spare: 1000}
+	g.r.Projection = s
+	g.create(size(3, 0))
+	g.settle(100)
+	total := int64(0)
+	was := g.world.OnCall
+	g.world.OnCall = func(pod, call string) error {
+		if call == "Status" && pod == "zoo-0" {
+			total++
+			s.view = &projector.View{Sessions: &v1alpha1.SessionsStatus{Total: total}, SessionsSynced: metav1.Condition{Status: yes, Reason: v1alpha1.ReasonSynced, Message: "it follows"},
+				LeasesSynced: metav1.Condition{Status: yes, Reason: v1alpha1.ReasonNoRules, Message: "no rules"}}
+			if _, err := g.r.show(context.Background(), ctrl.Request{NamespacedName: key}); err != nil {
+				t.Error(err)
+			}
+			if got := g.cluster().Status.Sessions; got == nil || got.Total != total {
+				t.Errorf("while members are asked: %+v, want %d", got, total)
+			}
+		}
+		return was(pod, call)
+	}
+	g.edit(size(5, 0))
+	g.pass()
+	if got := g.cluster().Status; got.Target.Replicas != 5 || got.Sessions.Total != total || total == 0 {
+		t.Errorf("target %d, %+v", got.Target.Replicas, got.Sessions)
+	}
+	g.world.OnCall = was
+	g.settle(300)
+	g.healthy()
+	if got := g.cluster().Status.Sessions; got.Total != total {
+		t.Errorf("%+v, want %d: a pass has put back what it had read", got, total)
+	}
+}
+
+// What clients alone bring about is written as often as there is room for it.
+func TestClientsWritesAreBounded(t *testing.T) {
+	g := newRig(t)
+	s := &shown{spare: 1000}
+	g.r.Projection = s
+	g.create(size(3, 0))
+	g.settle(100)
+	for _, spare := range []int{0, 1} {
+		s.spare, s.spent = spare, 0
+		g.world.Process("zoo-1").Connections += 5
+		was := g.cluster().ResourceVersion
+		g.pass()
+		if is := g.cluster().ResourceVersion; (is != was) != (spare == 1) || s.spent != 1 {
+			t.Errorf("%d to spare: version %s, was %s; asked for %d", spare, is, was, s.spent)
+		}
+	}
+	// What is more than that is not kept waiting.
+	s.spare, s.spent = 0, 0
+	g.world.Process("zoo-1").Connections += 5
+	g.edit(size(1, 0))
+	g.pass()
+	if got := g.cluster().Status.Target.Replicas; got != 1 || s.spent != 0 {
+		t.Errorf("target %d, asked for %d", got, s.spent)
 	}
 }

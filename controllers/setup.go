@@ -9,11 +9,13 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -38,9 +40,21 @@ import (
 // SetupWithManager starts the reconciler with a manager. workers is how many
 // clusters are seen to at a time.
 func (r *Reconciler) SetupWithManager(m ctrl.Manager, workers int) error {
+	if err := ctrl.NewControllerManagedBy(m).
+		Named("coordinationcluster-sessions").
+		For(&v1alpha1.CoordinationCluster{}).
+		WatchesRawSource(source.Channel(r.Projection.Wakes(), &handler.EnqueueRequestForObject{})).
+		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
+		Complete(reconcile.Func(r.show)); err != nil {
+		return err
+	}
 	// A cluster's status is the reconciler's own; its labels and annotations say
-	// nothing to it.
-	changed := builder.WithPredicates(predicate.GenerationChangedPredicate{})
+	// nothing to it. That the leader's stream has come or gone says that there is
+	// something to be seen among members.
+	changed := builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.Funcs{
+		CreateFunc: func(event.CreateEvent) bool { return false }, DeleteFunc: func(event.DeleteEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false }, UpdateFunc: streamChanged,
+	}))
 	return ctrl.NewControllerManagedBy(m).
 		Named("coordinationcluster").
 		For(&v1alpha1.CoordinationCluster{}, changed).
@@ -51,9 +65,21 @@ func (r *Reconciler) SetupWithManager(m ctrl.Manager, workers int) error {
 		Owns(&policyv1.PodDisruptionBudget{}).
 		Owns(&networkingv1.NetworkPolicy{}).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(clusterOf)).
-		WatchesRawSource(source.Channel(r.Projection.Wakes(), &handler.EnqueueRequestForObject{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
 		Complete(r)
+}
+
+// streamChanged tells whether the stream of sessions has come, gone or frozen.
+func streamChanged(e event.UpdateEvent) bool {
+	reason := func(o client.Object) string {
+		if c, ok := o.(*v1alpha1.CoordinationCluster); ok {
+			if s := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionSessionsSynced); s != nil {
+				return s.Reason
+			}
+		}
+		return ""
+	}
+	return reason(e.ObjectOld) != reason(e.ObjectNew)
 }
 
 // clusterOf returns whose pod it is, by its label.

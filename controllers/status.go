@@ -2,20 +2,19 @@ package controllers
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/conclave-dev/conclave/api/v1alpha1"
-	apiac "github.com/conclave-dev/conclave/api/v1alpha1/applyconfiguration/api/v1alpha1"
 	"github.com/conclave-dev/conclave/internal/admin/adminpb"
 	"github.com/conclave-dev/conclave/internal/membership"
 	"github.com/conclave-dev/conclave/internal/resources"
@@ -27,26 +26,45 @@ func (p *pass) writeStatus(ctx context.Context) error {
 	p.summarize()
 	p.setConditions()
 	p.measure()
-	if equality.Semantic.DeepEqual(&p.cluster.Status, p.status) {
+	if equality.Semantic.DeepEqual(unshown(&p.cluster.Status), unshown(p.status)) {
 		return nil
 	}
-	b, err := json.Marshal(p.status)
+	// How many writes clients can bring about is bounded, whoever writes.
+	if equality.Semantic.DeepEqual(undrifted(&p.cluster.Status), undrifted(p.status)) && !p.Projection.Spare() {
+		p.again = min(p.again, watching)
+		return nil
+	}
+	ac, err := statusOf(p.cluster, p.status, false)
 	if err != nil {
 		return err
 	}
-	var status apiac.CoordinationClusterStatusApplyConfiguration
-	if err := json.Unmarshal(b, &status); err != nil {
-		return err
+	for read, tries := p.cluster, 0; ; tries++ {
+		if p.lock {
+			ac.WithResourceVersion(read.ResourceVersion)
+		}
+		err := p.Status().Apply(ctx, ac, client.FieldOwner(v1alpha1.FieldOwner), client.ForceOwnership)
+		if err == nil {
+			p.announce(ctx)
+			return nil
+		}
+		// What is shown of sessions may have been written meanwhile, and is nothing that
+		// this rests upon.
+		if !p.lock || !apierrors.IsConflict(err) || tries == 3 || !p.onlyShown(ctx, &read) {
+			return fmt.Errorf("writing status: %w", err)
+		}
 	}
-	ac := apiac.CoordinationCluster(p.key.Name, p.key.Namespace).WithUID(p.cluster.UID).WithStatus(&status)
-	if p.lock {
-		ac.WithResourceVersion(p.cluster.ResourceVersion)
+}
+
+// onlyShown reads the cluster again, and tells whether nobody has changed anything
+// but what is shown of sessions.
+func (p *pass) onlyShown(ctx context.Context, read **v1alpha1.CoordinationCluster) bool {
+	now := &v1alpha1.CoordinationCluster{}
+	if p.Reader.Get(ctx, p.key, now) != nil {
+		return false
 	}
-	if err := p.Status().Apply(ctx, ac, client.FieldOwner(v1alpha1.FieldOwner), client.ForceOwnership); err != nil {
-		return fmt.Errorf("writing status: %w", err)
-	}
-	p.announce(ctx)
-	return nil
+	*read = now
+	return now.UID == p.cluster.UID && now.Generation == p.cluster.Generation && now.DeletionTimestamp.Equal(p.cluster.DeletionTimestamp) &&
+		equality.Semantic.DeepEqual(unshown(&now.Status), unshown(&p.cluster.Status))
 }
 
 // summarize fills in what was observed.

@@ -21,6 +21,9 @@ const (
 
 	// FieldOwner is whose fields in server-side apply the operator's are.
 	FieldOwner = "conclave-operator"
+	// FieldOwnerSessions is whose status.sessions, status.leases and their conditions
+	// are: they are written at another pace than the rest.
+	FieldOwnerSessions = "conclave-operator-sessions"
 )
 
 // Values of app.kubernetes.io/component.

@@ -260,7 +260,7 @@ func (f *follower) look(t Target, now time.Time) {
 			return p.Pod, ok
 		},
 	}, now)
-	v := View{SessionsSynced: crd.SessionsSynced(s.State, f.mirror.Whole(), s.Observed), LeasesSynced: crd.LeasesSynced(f.leases)}
+	v := View{SessionsSynced: crd.SessionsSynced(s.State, s.Settled, f.mirror.Whole(), s.Observed), LeasesSynced: crd.LeasesSynced(f.leases)}
 	switch {
 	case f.link.unsupported:
 		const why = "the members' version tells nothing of sessions"

@@ -73,7 +73,7 @@ type Pod struct {
 
 const (
 	// viewRate is how many views change in a second, of all clusters together: each
-	// is a write of status.
+	// is a write of status. Other writes that clients bring about take of the same.
 	viewRate, viewBurst = 4, 1
 	// wakes is how many clusters wait for the reconciler at a time; more try again.
 	wakes = 1024
@@ -199,6 +199,10 @@ func (p *Projector) View(key client.ObjectKey) (v View, ok bool) {
 	defer f.mu.Unlock()
 	return f.view, f.hasView
 }
+
+// Spare takes one of the writes of status that views are bounded by, for one that
+// has no view's news.
+func (p *Projector) Spare() bool { return p.views.take(p.o.Now()) }
 
 // limiter is a token bucket. It is safe for concurrent use.
 type limiter struct {

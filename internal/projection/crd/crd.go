@@ -109,11 +109,14 @@ func Leases(s leases.Status) *v1alpha1.LeasesStatus {
 
 // SessionsSynced is the condition, without generation and time of transition. whole
 // tells whether everything has been told once.
-func SessionsSynced(state mirror.State, whole bool, observed time.Time) metav1.Condition {
+func SessionsSynced(state mirror.State, settled, whole bool, observed time.Time) metav1.Condition {
 	c := metav1.Condition{Type: v1alpha1.ConditionSessionsSynced}
 	c.Status, c.Reason, c.Message = synced(state, whole, observed, "status.sessions")
 	if c.Status == metav1.ConditionTrue {
 		c.Message = "status.sessions follows the leader"
+		if !settled {
+			c.Message += "; members are still telling it who is connected to them"
+		}
 	}
 	return c
 }

@@ -79,7 +79,10 @@ func TestConditions(t *testing.T) {
 		}
 	}
 	for state, reason := range map[mirror.State]string{mirror.Fresh: v1alpha1.ReasonSynced, mirror.Stale: v1alpha1.ReasonConnecting, mirror.Frozen: v1alpha1.ReasonFrozen} {
-		got := SessionsSynced(state, true, t0)
+		got := SessionsSynced(state, state != mirror.Fresh, true, t0)
+		if state == mirror.Fresh && !strings.Contains(got.Message, "still telling") {
+			t.Errorf("of a leader that does not know all yet: %+v", got)
+		}
 		if got.Reason != reason || (got.Status == metav1.ConditionTrue) != (state == mirror.Fresh) || !slices.Contains(v1alpha1.Reasons(got.Type), got.Reason) {
 			t.Errorf("%v: %+v", state, got)
 		}

@@ -71,8 +71,9 @@ const (
 	// shortest is the least time between two writes of status, promptly the most
 	// until a change of state is in it.
 	shortest = time.Second
-	// unsettled is the most that status waits for a new leader's knowledge.
-	unsettled = 3 * time.Second
+	// unsettled is the most that a change of state waits for a new leader to have
+	// been told everything. It has to leave room within two seconds for the write.
+	unsettled = 1500 * time.Millisecond
 	// calmly is how often what merely drifts is written: silences, watches, who of
 	// the healthy is silent.
 	calmly = 10 * time.Second
@@ -85,6 +86,8 @@ type Gate struct {
 	last  Summary
 	at    time.Time
 	begun bool
+	// differs is since when a leader that is not settled tells of other states.
+	differs time.Time
 }
 
 // Due tells whether s is to be written now, and if not, when at the latest to ask
@@ -94,21 +97,30 @@ func (g *Gate) Due(s Summary, now time.Time) (due bool, again time.Time) {
 	switch {
 	case !g.begun:
 		return true, now
-	case s.State == mirror.Fresh && !s.Settled:
-		// In a moment it is known better.
-		wait = unsettled
 	case !sameStates(g.last, s):
 		wait = shortest
 	case !same(g.last, s):
 		wait = calmly
 	}
 	again = g.at.Add(wait)
+	switch {
+	case wait != shortest || s.State != mirror.Fresh || s.Settled:
+		g.differs = time.Time{}
+	case g.differs.IsZero():
+		g.differs = now
+		fallthrough
+	default:
+		// In a moment it is known better.
+		if known := g.differs.Add(unsettled); known.After(again) {
+			again = known
+		}
+	}
 	return !now.Before(again), again
 }
 
 // Wrote tells that s was written.
 func (g *Gate) Wrote(s Summary, now time.Time) {
-	g.last, g.at, g.begun = s, now, true
+	g.last, g.at, g.begun, g.differs = s, now, true, time.Time{}
 }
 
 // sameStates tells whether all that is told within two seconds is the same.

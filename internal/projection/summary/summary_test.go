@@ -130,9 +130,17 @@ func TestGateOfAnIdleEnsemble(t *testing.T) {
 	s.Settled, s.Totals.Connecting = false, 5
 	at := t0.Add(600 * time.Second)
 	g.Wrote(s, at)
+	at = at.Add(time.Minute / 2)
 	s.Totals.Connecting = 3
-	if due, again := g.Due(s, at.Add(time.Second)); due || again.After(at.Add(unsettled)) {
-		t.Errorf("due %v, again %v", due, again)
+	for range 2 {
+		if due, again := g.Due(s, at); due || again != at.Add(unsettled) {
+			t.Errorf("due %v, again %v", due, again)
+		}
+	}
+	// What goes on changing waits no longer for it.
+	s.Totals.Connecting = 2
+	if due, _ := g.Due(s, at.Add(unsettled)); !due {
+		t.Error("a change of state waits for more than a second and a half")
 	}
 	s.Settled = true
 	if due, _ := g.Due(s, at.Add(time.Second)); !due {
