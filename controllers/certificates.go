@@ -44,7 +44,20 @@ func (p *pass) certify(ctx context.Context) error {
 	if err != nil || p.trouble != nil {
 		return err
 	}
-	if err := p.memberCertificate(ctx, shown, authority); err != nil {
+	render := func(bundle, cert, key []byte) *corev1ac.SecretApplyConfiguration {
+		return resources.TLSSecret(p.cluster, bundle, cert, key)
+	}
+	if err := p.certificate(ctx, shown, authority, pki.RoleMember, []string{resources.TLSName(p.cluster)}, render); err != nil {
+		return err
+	}
+	shown, err = p.secret(ctx, resources.ReaderSecretName(p.cluster))
+	if err != nil || p.trouble != nil {
+		return err
+	}
+	render = func(bundle, cert, key []byte) *corev1ac.SecretApplyConfiguration {
+		return resources.ReaderSecret(p.cluster, bundle, cert, key)
+	}
+	if err := p.certificate(ctx, shown, authority, pki.RoleReader, nil, render); err != nil {
 		return err
 	}
 	return p.connect(authority)
@@ -124,24 +137,29 @@ func (p *pass) authority(ctx context.Context, bundle []byte) (*pki.Authority, er
 	return next, nil
 }
 
-// memberCertificate sees to the certificate that all members share.
-func (p *pass) memberCertificate(ctx context.Context, secret *corev1.Secret, authority *pki.Authority) (err error) {
-	names := []string{resources.TLSName(p.cluster)}
+// certificate sees to one that is kept in a Secret: that which all members share, or
+// that of people who only look.
+func (p *pass) certificate(ctx context.Context, secret *corev1.Secret, authority *pki.Authority, role pki.Role, names []string,
+	render func(bundle, cert, key []byte) *corev1ac.SecretApplyConfiguration) (err error) {
 	found := pki.Certificate{Cert: secret.Data[keyCert], Key: secret.Data[keyKey]}
-	why := authority.Check(found, pki.RoleMember, names, p.Now())
+	why := authority.Check(found, role, names, p.Now())
 	if why == nil && string(secret.Data[keyBundle]) == string(authority.Bundle()) {
 		return nil
 	}
 	if why != nil {
-		if found, err = authority.Issue(pki.RoleMember, names, p.Now()); err != nil {
+		if found, err = authority.Issue(role, names, p.Now()); err != nil {
 			return err
 		}
 	}
-	if err := p.writeSecret(ctx, secret, resources.TLSSecret(p.cluster, authority.Bundle(), found.Cert, found.Key)); err != nil {
+	if err := p.writeSecret(ctx, secret, render(authority.Bundle(), found.Cert, found.Key)); err != nil {
 		return fmt.Errorf("writing Secret %s: %w", secret.Name, err)
 	}
 	if why != nil {
-		p.tell(ctx, "CertificateIssued", "IssueCertificate", "the members' certificate was issued: "+why.Error())
+		whose := "the members'"
+		if role == pki.RoleReader {
+			whose = "the readers'"
+		}
+		p.tell(ctx, "CertificateIssued", "IssueCertificate", whose+" certificate was issued: "+why.Error())
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/conclave-dev/conclave/api/v1alpha1"
+	"github.com/conclave-dev/conclave/internal/pki"
 )
 
 func TestCreate(t *testing.T) {
@@ -368,6 +369,14 @@ func TestCertificates(t *testing.T) {
 	second := secret("zoo-tls").Data["tls.crt"]
 	if string(first) == string(second) || string(secret("zoo-tls").Data["ca.crt"]) != string(secret("zoo-ca").Data["tls.crt"]) {
 		t.Error("the certificate was not renewed by the same authority")
+	}
+	// People get a certificate of their own, of the same authority and with a role that
+	// only looks, and it is renewed like the members'.
+	reader := secret("zoo-reader")
+	authority, err := pki.ParseAuthority(pki.DefaultPolicy, "ns/zoo", secret("zoo-ca").Data)
+	g.must(err)
+	if err := authority.Check(pki.Certificate{Cert: reader.Data["tls.crt"], Key: reader.Data["tls.key"]}, pki.RoleReader, nil, g.now); err != nil || string(reader.Data["ca.crt"]) != string(secret("zoo-tls").Data["ca.crt"]) {
+		t.Errorf("the readers' certificate: %v", err)
 	}
 	ca := secret("zoo-ca")
 	ca.Data["tls.key"] = []byte("what is this?")

@@ -76,7 +76,7 @@ type GRPCServer struct {
 // warning: the socket is a convenience. That it cannot listen on the address
 // is an error: an operator that cannot reach a member takes it for dead.
 func StartGRPC(s *Surface, opts GRPCOptions) (*GRPCServer, error) {
-	server := []grpc.ServerOption{grpc.MaxConcurrentStreams(grpcMaxStreams), grpc.MaxRecvMsgSize(grpcMaxMessage),
+	server := []grpc.ServerOption{grpc.UnaryInterceptor(unaryByRole), grpc.StreamInterceptor(streamByRole), grpc.MaxConcurrentStreams(grpcMaxStreams), grpc.MaxRecvMsgSize(grpcMaxMessage),
 		grpc.ConnectionTimeout(grpcConnectTimeout),
 		// A caller whose machine is gone gives back what he holds, and one who looks
 		// for that himself is not taken for a nuisance.

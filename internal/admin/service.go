@@ -149,6 +149,9 @@ func (a *service) Drain(ctx context.Context, r *adminpb.DrainRequest) (*adminpb.
 
 // WatchSessions passes on what the Source has to tell.
 func (a *service) WatchSessions(r *adminpb.WatchSessionsRequest, stream adminpb.Admin_WatchSessionsServer) error {
+	if len(r.GetDataPatterns()) > 0 && onlyReads(stream.Context()) {
+		return status.Error(codes.PermissionDenied, "data_patterns: a reader gets no node's data here, which ACLs may guard; the client port shows it to who may see it")
+	}
 	if err := a.surface.Source.WatchSessions(stream.Context(), r, stream.Send); err != nil {
 		return a.rpcError(err)
 	}

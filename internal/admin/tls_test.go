@@ -58,7 +58,7 @@ func TestAdminAPIOverTLS(t *testing.T) {
 	member, _ := openFiles(t, ca, memberLeaf)
 	operator, _ := openFiles(t, ca, operatorLeaf)
 	socket := filepath.Join(shortDir(t), "s")
-	g, out := startGRPC(t, newFake(leading), GRPCOptions{TLS: member.Server(tlsfiles.RoleOperator, "h2"), Socket: socket, HealthAddress: "127.0.0.1:0"})
+	g, out := startGRPC(t, newFake(leading), GRPCOptions{TLS: member.Admin("h2"), Socket: socket, HealthAddress: "127.0.0.1:0"})
 	ask := func(c *grpc.ClientConn) error {
 		_, err := adminpb.NewAdminClient(c).Status(callContext(t), &adminpb.StatusRequest{})
 		return err
@@ -182,5 +182,55 @@ func TestSessionsArePassedOn(t *testing.T) {
 	f.change(func(f *fake) { f.orderErr = ErrNotLeader })
 	if _, err := read(); status.Code(err) != codes.FailedPrecondition || len(status.Convert(err).Details()) != 1 {
 		t.Errorf("%v", err)
+	}
+}
+
+// A reader looks and changes nothing, and gets no node's data, which ACLs may guard.
+func TestReadersOnlyLook(t *testing.T) {
+	if roleOperator != tlsfiles.RoleOperator {
+		t.Errorf("%q is not the operator's role, %q is", roleOperator, tlsfiles.RoleOperator)
+	}
+	ca := tlstest.NewCA(t)
+	member, _ := openFiles(t, ca, memberLeaf)
+	reader, _ := openFiles(t, ca, tlstest.Leaf{Role: tlsfiles.RoleReader, Uses: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+	f := newFake(leading)
+	g, _ := startGRPC(t, f, GRPCOptions{TLS: member.Admin("h2")})
+	conn := dialTLS(t, g.Addr().String(), reader.Client())
+	c := adminpb.NewAdminClient(conn)
+	if _, err := c.Status(callContext(t), &adminpb.StatusRequest{}); err != nil {
+		t.Errorf("Status: %v", err)
+	}
+	watch := func(r *adminpb.WatchSessionsRequest) error {
+		s, err := c.WatchSessions(callContext(t), r)
+		if err == nil {
+			_, err = s.Recv()
+		}
+		return err
+	}
+	if err := watch(&adminpb.WatchSessionsRequest{}); err != nil {
+		t.Errorf("WatchSessions: %v", err)
+	}
+	orders := len(f.orders)
+	if err := watch(&adminpb.WatchSessionsRequest{DataPatterns: []string{"/**"}}); status.Code(err) != codes.PermissionDenied {
+		t.Errorf("WatchSessions with data: %v", err)
+	}
+	// Of all others, whatever is added, none.
+	for _, m := range adminpb.Admin_ServiceDesc.Methods {
+		if m.MethodName == "Status" {
+			continue
+		}
+		if err := conn.Invoke(callContext(t), "/"+adminpb.Admin_ServiceDesc.ServiceName+"/"+m.MethodName, &adminpb.StatusRequest{}, &adminpb.StatusResponse{}); status.Code(err) != codes.PermissionDenied {
+			t.Errorf("%s: %v", m.MethodName, err)
+		}
+	}
+	s, err := c.Snapshot(callContext(t), &adminpb.SnapshotRequest{})
+	if err == nil {
+		_, err = s.Recv()
+	}
+	if status.Code(err) != codes.PermissionDenied {
+		t.Errorf("Snapshot: %v", err)
+	}
+	if len(f.orders) != orders {
+		t.Errorf("what was refused got through: %q", f.orders[orders:])
 	}
 }

@@ -162,7 +162,7 @@ func (m *Member) openSurfaces() error {
 		m.log.Warn("whoever reaches the admin API's address can order this member about: it speaks TLS with conclave.tls.dir", "address", m.cfg.AdminAddress)
 	}
 	if m.tls != nil {
-		opts.TLS = m.tls.Server(tlsfiles.RoleOperator, "h2")
+		opts.TLS = m.tls.Admin("h2")
 	}
 	g, err := admin.StartGRPC(m.surface, opts)
 	if err != nil {

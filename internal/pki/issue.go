@@ -21,11 +21,13 @@ const (
 	RoleMember Role = "conclave:member"
 	// RoleOperator dials: it is needed on the admin port.
 	RoleOperator Role = "conclave:operator"
+	// RoleReader dials the admin port, where it may only look.
+	RoleReader Role = "conclave:reader"
 )
 
 // usages are what a role's certificates are for.
 func (r Role) usages() []x509.ExtKeyUsage {
-	if r == RoleOperator {
+	if r != RoleMember {
 		return []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
 	}
 	return []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}

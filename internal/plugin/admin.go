@@ -3,11 +3,11 @@ package plugin
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"sync/atomic"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
@@ -15,35 +15,24 @@ import (
 
 	v1alpha1 "github.com/conclave-dev/conclave/api/v1alpha1"
 	"github.com/conclave-dev/conclave/internal/admin/adminpb"
-	"github.com/conclave-dev/conclave/internal/pki"
 	"github.com/conclave-dev/conclave/internal/projection/stream"
 )
 
 // portAdmin is where a member's pod serves the admin API.
 const portAdmin = 2890
 
-// policy is how long the certificate lasts with which a person connects.
-// Connections go on beyond it.
-var policy = pki.Policy{Life: 10 * time.Minute, Skew: pki.DefaultPolicy.Skew}
-
-// adminTLS makes a client certificate from a cluster's authority, as its Secret
-// has it, and a configuration that trusts its members, whatever their addresses.
-func adminTLS(secret map[string][]byte, serverName string, now time.Time) (*tls.Config, error) {
-	authority, err := pki.ParseAuthority(policy, "kubectl conclave", secret)
+// adminTLS is a configuration that shows the readers' certificate, as its Secret has
+// it, and trusts a cluster's members, whatever their addresses.
+func adminTLS(secret map[string][]byte, serverName string) (*tls.Config, error) {
+	own, err := tls.X509KeyPair(secret["tls.crt"], secret["tls.key"])
 	if err != nil {
-		return nil, fmt.Errorf("the cluster's authority: %w", err)
+		return nil, fmt.Errorf("the readers' certificate: %w", err)
 	}
-	issued, err := authority.Issue(pki.RoleOperator, nil, now)
-	if err != nil {
-		return nil, fmt.Errorf("the cluster's authority: %w", err)
+	trusted := x509.NewCertPool()
+	if !trusted.AppendCertsFromPEM(secret["ca.crt"]) {
+		return nil, errors.New("the readers' certificate: there is no authority in ca.crt beside it")
 	}
-	own, err := issued.TLS()
-	if err != nil {
-		return nil, err
-	}
-	return &tls.Config{
-		Certificates: []tls.Certificate{own}, RootCAs: authority.Pool(), ServerName: serverName, MinVersion: tls.VersionTLS13,
-	}, nil
+	return &tls.Config{Certificates: []tls.Certificate{own}, RootCAs: trusted, ServerName: serverName, MinVersion: tls.VersionTLS13}, nil
 }
 
 // watch asks members in turn, the leader first as far as that is known, until one

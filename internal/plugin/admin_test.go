@@ -23,21 +23,27 @@ import (
 
 const memberName = "member.main.shop.conclave.dev"
 
-// authority is a cluster's, and its Secret.
-func authority(t *testing.T) (*pki.Authority, map[string][]byte) {
+// authority is a cluster's.
+func authority(t *testing.T) *pki.Authority {
 	t.Helper()
 	a, err := pki.New(pki.DefaultPolicy, "shop/main", nil, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	secret, err := a.Data()
+	return a
+}
+
+// readers is the Secret with the certificate of readers.
+func readers(t *testing.T, a *pki.Authority) map[string][]byte {
+	t.Helper()
+	c, err := a.Issue(pki.RoleReader, nil, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return a, secret
+	return map[string][]byte{"ca.crt": a.Bundle(), "tls.crt": c.Cert, "tls.key": c.Key}
 }
 
-// adminPort is a member, which wants the operator's role.
+// adminPort is a member, which notes the role of who calls.
 type adminPort struct {
 	adminpb.UnimplementedAdminServer
 	leads bool
@@ -81,11 +87,11 @@ func serve(t *testing.T, m *adminPort, a *pki.Authority) net.Addr {
 	return l.Addr()
 }
 
-// The plugin makes itself a certificate that the admin port takes, and finds the
+// The plugin shows the certificate of readers, and finds the
 // leader, though status names another.
 func TestWatchFindsTheLeader(t *testing.T) {
-	a, secret := authority(t)
-	tlsConfig, err := adminTLS(secret, memberName, time.Now())
+	a := authority(t)
+	tlsConfig, err := adminTLS(readers(t, a), memberName)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +127,7 @@ func TestWatchFindsTheLeader(t *testing.T) {
 	if dialed = slices.Compact(dialed); strings.Join(dialed, " ") != "main-0 main-2 main-1" {
 		t.Errorf("dialed %v", dialed)
 	}
-	if len(leader.roles) != 1 || leader.roles[0] != string(pki.RoleOperator) {
+	if len(leader.roles) != 1 || leader.roles[0] != string(pki.RoleReader) {
 		t.Errorf("came as %v", leader.roles)
 	}
 	cc.Status.Members = cc.Status.Members[2:]
@@ -136,19 +142,22 @@ func TestWatchFindsTheLeader(t *testing.T) {
 
 // A member of another cluster, or whoever answers in its place, is not believed.
 func TestWatchVerifiesMembers(t *testing.T) {
-	_, secret := authority(t)
-	other, _ := authority(t)
+	a, other := authority(t), authority(t)
 	stranger := &adminPort{leads: true}
 	at := serve(t, stranger, other)
 	dial := func(context.Context) (net.Conn, error) { return net.Dial("tcp", at.String()) }
-	tlsConfig, err := adminTLS(secret, memberName, time.Now())
+	tlsConfig, err := adminTLS(readers(t, a), memberName)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := watchMember(t.Context(), tlsConfig, dial, &adminpb.WatchSessionsRequest{}); err == nil || len(stranger.roles) != 0 {
 		t.Errorf("%v, %v", err, stranger.roles)
 	}
-	if _, err := adminTLS(map[string][]byte{"tls.crt": secret["tls.crt"]}, memberName, time.Now()); err == nil || !strings.Contains(err.Error(), "the cluster's authority") {
-		t.Errorf("%v", err)
+	for _, key := range []string{"tls.crt", "tls.key", "ca.crt"} {
+		secret := readers(t, a)
+		delete(secret, key)
+		if _, err := adminTLS(secret, memberName); err == nil || !strings.Contains(err.Error(), "the readers' certificate") {
+			t.Errorf("without %s: %v", key, err)
+		}
 	}
 }

@@ -6,10 +6,9 @@
 // member's client port through the API server's port-forward (create on
 // pods/portforward), as any ZooKeeper client, so that ACLs hold; nothing has to be
 // exposed. sessions, ephemerals and who go the same way to the leader's admin port,
-// which speaks mutual TLS: for that the plugin makes itself a certificate that lasts
-// minutes, from the cluster's authority, so that the person must be allowed to get
-// the Secret CLUSTER-ca. Whoever may do that may do to the ensemble what the operator
-// may; a role with less does not exist yet.
+// which speaks mutual TLS: for that the person must be allowed to get the Secret
+// CLUSTER-reader, whose certificate may look at sessions and change nothing. The key
+// of the cluster's authority is never read here.
 //
 // In the room: commands, and what they print, with the world outside behind
 // interfaces; and that world, made of a kubeconfig. Not in the room: anything that

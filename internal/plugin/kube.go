@@ -111,10 +111,10 @@ func (k *kube) Watch(ctx context.Context, cc *v1alpha1.CoordinationCluster, r *a
 		return nil, nil, err
 	}
 	var secret corev1.Secret
-	if err := c.Get(ctx, client.ObjectKey{Namespace: cc.Namespace, Name: cc.Name + "-ca"}, &secret); err != nil {
-		return nil, nil, fmt.Errorf("the certificate for the admin port is made from Secret %s-ca: %w", cc.Name, err)
+	if err := c.Get(ctx, client.ObjectKey{Namespace: cc.Namespace, Name: cc.Name + "-reader"}, &secret); err != nil {
+		return nil, nil, fmt.Errorf("the certificate for the admin port is in Secret %s-reader: %w", cc.Name, err)
 	}
-	t, err := adminTLS(secret.Data, fmt.Sprintf("member.%s.%s.%s", cc.Name, cc.Namespace, v1alpha1.Group), k.Now())
+	t, err := adminTLS(secret.Data, fmt.Sprintf("member.%s.%s.%s", cc.Name, cc.Namespace, v1alpha1.Group))
 	if err != nil {
 		return nil, nil, err
 	}

@@ -28,8 +28,8 @@ func (c *command) sessions() *cobra.Command {
 		"List the sessions of clients as the leader knows them now: their states, for how long nothing was heard of their\n"+
 			"clients, how many ephemeral nodes go with them, and where the clients are. SILENCE is as of now for the hundred\n"+
 			"sessions nearest to expiry, and for others when they last changed.\n\n"+
-			"It connects to the leader's admin port, for which it makes a certificate from the cluster's authority: it needs get\n"+
-			"on the Secret CLUSTER-ca.",
+			"It connects to the leader's admin port, with the certificate of readers: it needs get on the Secret\n"+
+			"CLUSTER-reader.",
 		false, nil)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if state != "" {

@@ -100,7 +100,7 @@ func objects(t *testing.T, c *v1alpha1.CoordinationCluster) []any {
 	config.Data[keyPods] = "those of the StatefulSets"
 	out := []any{
 		Headless(c), ClientService(c), ServiceAccount(c), config,
-		TLSSecret(c, []byte("bundle"), []byte("cert"), []byte("key")), AuthoritySecret(c, map[string][]byte{"tls.crt": []byte("cert")}),
+		TLSSecret(c, []byte("bundle"), []byte("cert"), []byte("key")), ReaderSecret(c, []byte("bundle"), []byte("cert"), []byte("key")), AuthoritySecret(c, map[string][]byte{"tls.crt": []byte("cert")}),
 		StatefulSet(c, Voter, rev, Set{Replicas: *c.Spec.Replicas, Partition: 1}),
 		Claim(c, VolumeData, Voter, 0, nil),
 	}

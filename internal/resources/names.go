@@ -91,6 +91,9 @@ func TLSName(c *v1alpha1.CoordinationCluster) string {
 // TLSSecretName is the Secret with what members trust and show.
 func TLSSecretName(c *v1alpha1.CoordinationCluster) string { return c.Name + "-tls" }
 
+// ReaderSecretName is the Secret with which people read from the admin port.
+func ReaderSecretName(c *v1alpha1.CoordinationCluster) string { return c.Name + "-reader" }
+
 // AuthoritySecretName is the Secret with the authority's key. No pod mounts it.
 func AuthoritySecretName(c *v1alpha1.CoordinationCluster) string { return c.Name + "-ca" }
 

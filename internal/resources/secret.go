@@ -18,6 +18,12 @@ func TLSSecret(c *v1alpha1.CoordinationCluster, bundle, cert, key []byte) *corev
 		WithData(map[string][]byte{keyBundle: bundle, corev1.TLSCertKey: cert, corev1.TLSPrivateKeyKey: key})
 }
 
+// ReaderSecret is what people trust and show who look at sessions, in PEM.
+func ReaderSecret(c *v1alpha1.CoordinationCluster, bundle, cert, key []byte) *corev1ac.SecretApplyConfiguration {
+	s := TLSSecret(c, bundle, cert, key)
+	return s.WithName(ReaderSecretName(c))
+}
+
 // AuthoritySecret is the cluster's certificate authority, as pki writes it.
 func AuthoritySecret(c *v1alpha1.CoordinationCluster, data map[string][]byte) *corev1ac.SecretApplyConfiguration {
 	return corev1ac.Secret(AuthoritySecretName(c), c.Namespace).

@@ -32,6 +32,8 @@ const (
 	RoleMember = "conclave:member"
 	// RoleOperator may use the admin API.
 	RoleOperator = "conclave:operator"
+	// RoleReader may use of it what only looks.
+	RoleReader = "conclave:reader"
 )
 
 // lookEvery is how often, at most, the files are read: a kubelet takes up to a
@@ -252,9 +254,9 @@ func (f *Files) vouch(roots *x509.CertPool, chain []*x509.Certificate, use x509.
 }
 
 // checkRole looks at a certificate that is known to be good.
-func checkRole(chain []*x509.Certificate, role string) error {
-	if has := chain[0].Subject.Organization; !slices.Contains(has, role) {
-		return fmt.Errorf("the certificate of %q has the roles (Organization) %q, and %q is needed", chain[0].Subject.CommonName, has, role)
+func checkRole(chain []*x509.Certificate, roles ...string) error {
+	if has := chain[0].Subject.Organization; !slices.ContainsFunc(roles, func(role string) bool { return slices.Contains(has, role) }) {
+		return fmt.Errorf("the certificate of %q has the roles (Organization) %q, and %q is needed", chain[0].Subject.CommonName, has, roles[0])
 	}
 	return nil
 }
@@ -263,6 +265,16 @@ func checkRole(chain []*x509.Certificate, role string) error {
 // Every handshake takes the files as they are then. protocols are offered by
 // ALPN.
 func (f *Files) Server(role string, protocols ...string) *tls.Config {
+	return f.server([]string{role}, protocols)
+}
+
+// Admin is Server for the admin API, which operators and readers use. What a reader
+// may call of it is for the API to say.
+func (f *Files) Admin(protocols ...string) *tls.Config {
+	return f.server([]string{RoleOperator, RoleReader}, protocols)
+}
+
+func (f *Files) server(roles, protocols []string) *tls.Config {
 	// Resumption would let in, for a week, whose certificate has run out or
 	// whose authority is trusted no more.
 	base := &tls.Config{MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true, NextProtos: protocols, Time: f.opt.Now}
@@ -271,7 +283,7 @@ func (f *Files) Server(role string, protocols ...string) *tls.Config {
 		return &tls.Config{
 			MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true, NextProtos: protocols, Time: f.opt.Now,
 			Certificates: []tls.Certificate{m.cert}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: m.roots,
-			VerifyConnection: func(st tls.ConnectionState) error { return checkRole(st.PeerCertificates, role) },
+			VerifyConnection: func(st tls.ConnectionState) error { return checkRole(st.PeerCertificates, roles...) },
 		}, nil
 	}
 	return base

@@ -65,7 +65,7 @@ func applyAll(t *testing.T, as client.Client, c *v1alpha1.CoordinationCluster) [
 	var out []*unstructured.Unstructured
 	for _, o := range []any{
 		resources.Headless(c), resources.ClientService(c), resources.ServiceAccount(c), config, policy,
-		resources.TLSSecret(c, []byte("a"), []byte("b"), []byte("c")), resources.AuthoritySecret(c, map[string][]byte{"tls.crt": []byte("a")}),
+		resources.TLSSecret(c, []byte("a"), []byte("b"), []byte("c")), resources.ReaderSecret(c, []byte("bundle"), []byte("cert"), []byte("key")), resources.AuthoritySecret(c, map[string][]byte{"tls.crt": []byte("a")}),
 		resources.StatefulSet(c, resources.Voter, rev, resources.Set{Replicas: 3, Partition: 3}),
 		resources.StatefulSet(c, resources.Observer, rev, resources.Set{Replicas: 2}),
 		resources.Claim(c, resources.VolumeData, resources.Voter, 0, nil),
