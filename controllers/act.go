@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/conclave-dev/conclave/internal/admin/adminpb"
 	"github.com/conclave-dev/conclave/internal/ensemble"
@@ -159,9 +160,23 @@ func (p *pass) staleDrain() string {
 	return ""
 }
 
-// tell leaves an event.
-func (p *pass) tell(_ context.Context, reason, action, message string) {
+// tell leaves an event, and a line in the log: one for each decision.
+func (p *pass) tell(ctx context.Context, reason, action, message string) {
+	p.note(ctx, reason, action, message)
 	p.Recorder.Eventf(p.cluster, nil, corev1.EventTypeNormal, reason, action, "%s", limit(message, 900))
+}
+
+// note leaves a line in the log, with what tells where the ensemble was. Whose it is
+// the context's logger says.
+func (p *pass) note(ctx context.Context, reason, action, message string) {
+	about := []any{"reason", reason, "action", action}
+	if id := p.plan.Member.ID; id != 0 && action == string(p.plan.Act) {
+		about = append(about, "member", p.podName(p.plan.Member.Seat), "memberID", hexID(id))
+	}
+	if z := p.leader().GetZxid(); z != 0 {
+		about = append(about, "zxid", fmt.Sprintf("0x%x", uint64(z)))
+	}
+	log.FromContext(ctx).Info(message, about...)
 }
 
 // warn leaves an event about something that a person should look at.

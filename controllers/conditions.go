@@ -425,9 +425,10 @@ func (p *pass) announce(ctx context.Context) {
 		case !good:
 			continue
 		}
+		p.note(ctx, c.Reason, c.Type, c.Message)
 		p.Recorder.Eventf(p.cluster, nil, kind, c.Reason, c.Type, "%s", limit(c.Message, 900))
 	}
 	if r := p.status.Rollout; r != nil && r.CompletionTime != nil && (p.cluster.Status.Rollout == nil || p.cluster.Status.Rollout.CompletionTime == nil) {
-		p.Recorder.Eventf(p.cluster, nil, corev1.EventTypeNormal, "RolledOut", "RollOut", "%d members were restarted; %d sessions expired meanwhile", r.Total, r.SessionsExpired)
+		p.tell(ctx, "RolledOut", "RollOut", fmt.Sprintf("%d members were restarted; %d sessions expired meanwhile", r.Total, r.SessionsExpired))
 	}
 }

@@ -84,6 +84,37 @@ func TestTargetsGeneration(t *testing.T) {
 	}
 }
 
+// Every decision has its line in the log, and what rests has none.
+func TestLog(t *testing.T) {
+	g := newRig(t)
+	g.create(func(c *v1alpha1.CoordinationCluster) { size(3, 0)(c); image("conclave:1")(c) })
+	wants := func(words ...string) {
+		t.Helper()
+		lines := strings.Join(g.lines, "\n")
+		for _, w := range words {
+			if !strings.Contains(lines, w) {
+				t.Errorf("nothing is logged of %s:\n%s", w, lines)
+			}
+		}
+		g.lines = nil
+	}
+	g.settle(300)
+	wants(`"reason"="Founded"`, `"action"="Promote" "member"="zoo-2" "memberID"="103"`, `"reason"="CertificateIssued"`, `"reason"="Quorum"`)
+	for range 5 {
+		g.tick()
+		g.pass()
+	}
+	if len(g.lines) != 0 {
+		t.Errorf("logged of what rests: %q", g.lines)
+	}
+	g.edit(image("conclave:2"))
+	g.settle(300)
+	wants("restarted one by one", `pod zoo-1 is restarted on the new revision`, `3 members were restarted; 0 sessions expired`)
+	g.edit(size(1, 0))
+	g.settle(300)
+	wants(`"action"="Remove" "member"="zoo-2"`)
+}
+
 // scenarios are stories that end in a healthy ensemble. Each begins with one.
 var scenarios = map[string]func(*rig){
 	"begin": func(g *rig) {

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr/funcr"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -33,6 +34,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/structured-merge-diff/v6/typed"
 
 	"github.com/conclave-dev/conclave/api/v1alpha1"
@@ -58,6 +60,8 @@ type rig struct {
 	fresh  int
 	events []string
 	log    []string
+	// lines are what the operator has logged.
+	lines []string
 
 	templates map[string]corev1.PodTemplateSpec // by revision
 	uids      int
@@ -375,7 +379,8 @@ func (g *rig) pass() {
 		}
 	}()
 	was := g.changes
-	_, err := g.r.Reconcile(context.Background(), ctrl.Request{NamespacedName: key})
+	ctx := log.IntoContext(context.Background(), funcr.New(func(_, line string) { g.lines = append(g.lines, line) }, funcr.Options{}))
+	_, err := g.r.Reconcile(ctx, ctrl.Request{NamespacedName: key})
 	if err != nil {
 		g.log = append(g.log, "== error: "+err.Error())
 	}
