@@ -180,7 +180,8 @@ func (p *pass) note(ctx context.Context, reason, action, message string) {
 }
 
 // warn leaves an event about something that a person should look at.
-func (p *pass) warn(reason, action, message string) {
+func (p *pass) warn(ctx context.Context, reason, action, message string) {
+	p.note(ctx, reason, action, message)
 	p.Recorder.Eventf(p.cluster, nil, corev1.EventTypeWarning, reason, action, "%s", limit(message, 900))
 }
 

@@ -140,6 +140,14 @@ func (p *pass) loadRevision(ctx context.Context) error {
 		return fmt.Errorf("keeping the revision: %w", err)
 	}
 	p.revision = made
+	for _, observer := range []bool{false, true} {
+		if live := p.live(observer); live != nil && live.Annotations[v1alpha1.AnnotationHash] == hash {
+			const why = "ConfigMap %s, which says what pods are to be, was deleted, and is rendered anew by this version of the operator; " +
+				"if another version had rendered it, members are restarted one by one"
+			p.warn(ctx, "RevisionLost", "RenderRevision", fmt.Sprintf(why, resources.RevisionName(p.cluster, hash)))
+			break
+		}
+	}
 	return nil
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"github.com/conclave-dev/conclave/api/v1alpha1"
 	"github.com/conclave-dev/conclave/internal/pki"
+	"github.com/conclave-dev/conclave/internal/resources"
 )
 
 func TestCreate(t *testing.T) {
@@ -113,6 +114,31 @@ func TestLog(t *testing.T) {
 	g.edit(size(1, 0))
 	g.settle(300)
 	wants(`"action"="Remove" "member"="zoo-2"`)
+}
+
+// A revision that somebody deletes is rendered anew, and it is said: another version
+// of the operator might render another one.
+func TestRevisionIsDeleted(t *testing.T) {
+	g := newRig(t)
+	g.create(size(3, 0))
+	g.settle(300)
+	was := g.pods()
+	if story := strings.Join(g.events, "\n"); strings.Contains(story, "RevisionLost") {
+		t.Errorf("of a founding: %s", story)
+	}
+	name := resources.RevisionName(g.cluster(), g.cluster().Status.Target.Hash)
+	m := &corev1.ConfigMap{}
+	m.Namespace, m.Name = key.Namespace, name
+	g.must(g.api.Delete(context.Background(), m))
+	g.settle(50)
+	if story := strings.Join(g.events, "\n"); strings.Count(story, "Warning RevisionLost RenderRevision: ConfigMap "+name) != 1 {
+		t.Error(story)
+	}
+	g.must(g.api.Get(context.Background(), client.ObjectKeyFromObject(m), m))
+	if is := g.pods(); fmt.Sprint(is) != fmt.Sprint(was) {
+		t.Errorf("pods %v, were %v", is, was)
+	}
+	g.healthy()
 }
 
 // scenarios are stories that end in a healthy ensemble. Each begins with one.

@@ -62,7 +62,7 @@ func (p *pass) recoverMajority(ctx context.Context) (done bool, err error) {
 		}
 		return true, errWritten
 	}
-	p.warn("RecoveringLostMajority", "RecoverLostMajority", fmt.Sprintf("ensemble %s is made to go on from member %s alone: %s", order.ClusterID, order.Survivor, order.Reason))
+	p.warn(ctx, "RecoveringLostMajority", "RecoverLostMajority", fmt.Sprintf("ensemble %s is made to go on from member %s alone: %s", order.ClusterID, order.Survivor, order.Reason))
 	err = p.order(ctx, pod, func(ctx context.Context, api adminpb.AdminClient) error {
 		_, err := api.RecoverLostMajority(ctx, &adminpb.RecoverLostMajorityRequest{ClusterId: order.ClusterID, MemberId: id,
 			Reason: fmt.Sprintf("spec.recovery of CoordinationCluster %s: %s", p.key, order.Reason)})
