@@ -34,6 +34,14 @@ func TestReasonsAreKnown(t *testing.T) {
 			t.Errorf("docs/operations.md has no line for %s", r)
 		}
 	}
+	for _, kind := range v1alpha1.Conditions() {
+		for _, r := range v1alpha1.Reasons(kind) {
+			common := r == v1alpha1.ReasonParked || r == v1alpha1.ReasonDeleting || r == v1alpha1.ReasonUnknown
+			if line := "| `" + kind + "` | `" + r + "` | "; !strings.Contains(string(manual), line) && !(common && strings.Contains(string(manual), "`"+r+"`")) {
+				t.Errorf("docs/operations.md has no line for reason %s of %s", r, kind)
+			}
+		}
+	}
 	if len(progress) != len(membership.Reasons) {
 		t.Errorf("%d reasons have a place, and there are %d", len(progress), len(membership.Reasons))
 	}

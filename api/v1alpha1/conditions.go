@@ -31,7 +31,7 @@ const (
 const (
 	// ReasonServing (True): there is a leader, and a member to connect to.
 	ReasonServing = "Serving"
-	// ReasonServingAlone (True): the same, with one voter: it has no
+	// ReasonServingAlone (True): the same, with one voter wanted: it has no
 	// PodDisruptionBudget, and is away whenever its pod is.
 	ReasonServingAlone = "ServingAlone"
 	// ReasonNoLeader (False): no leader is confirmed by a majority.
