@@ -275,14 +275,24 @@ func (p *pass) joined(pod string) bool {
 	return slices.ContainsFunc(slices.Concat(leader.GetVoters(), leader.GetLearners()), func(m *adminpb.Member) bool { return m.GetName() == seat.ServerName() })
 }
 
-// restarting tells whether a pod is away because it is its turn in a roll. If it
-// does not come back in time, it is down like any other.
+// restarting tells whether a pod is away because it is its turn in a roll, or
+// comes back with the whole ensemble. If it does not come in time, it is down like
+// any other.
 func (p *pass) restarting(pod string) bool {
 	r := p.status.Rollout
-	if r == nil || r.CompletionTime != nil || p.stuck() {
+	switch {
+	case p.stuck():
+		return false
+	case p.plan.Reason == membership.Unparking:
+		return true
+	case r == nil || r.CompletionTime != nil:
 		return false
 	}
-	return p.roll.Pod == pod && (p.roll.Reason == rollout.Restarting || p.roll.Reason == rollout.AwaitingUpdated)
+	switch p.roll.Reason {
+	case rollout.Restarting, rollout.AwaitingUpdated, rollout.UpToDate: // the last one is of the revision before it is back
+		return r.Member == pod
+	}
+	return false
 }
 
 // probeDue tells whether a pod has been unready for so short a time that kubelet

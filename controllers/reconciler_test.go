@@ -205,16 +205,18 @@ func run(t *testing.T, name string, arm func(*rig)) *rig {
 
 func TestScenarios(t *testing.T) {
 	for name := range scenarios {
-		t.Run(name, func(t *testing.T) {
-			g := run(t, name, nil)
-			// What was asked for and goes well is no reason to wake anybody.
-			for _, e := range g.events {
-				if name != "bad image" && strings.HasPrefix(e, corev1.EventTypeWarning) {
-					t.Error(e)
+		for _, late := range []int{0, 3} {
+			t.Run(fmt.Sprintf("%s, pods start after %d ticks", name, late), func(t *testing.T) {
+				g := run(t, name, func(g *rig) { g.late = late })
+				// What was asked for and goes well is no reason to wake anybody.
+				for _, e := range g.events {
+					if name != "bad image" && (name != "lost volume" || late == 0) && strings.HasPrefix(e, corev1.EventTypeWarning) {
+						t.Error(e)
+					}
 				}
-			}
-			t.Logf("%d changes\n%s", g.changes, strings.Join(g.events, "\n"))
-		})
+				t.Logf("%d changes\n%s", g.changes, strings.Join(g.events, "\n"))
+			})
+		}
 	}
 }
 

@@ -66,6 +66,9 @@ type rig struct {
 	templates map[string]corev1.PodTemplateSpec // by revision
 	uids      int
 	running   map[string]types.UID
+	// late is for how many ticks a pod is there before it runs; starting counts them.
+	late     int
+	starting map[types.UID]int
 	// badImages can't be pulled.
 	badImages map[string]bool
 
@@ -153,7 +156,7 @@ func newRig(t testing.TB) *rig {
 
 func newRigOn(t testing.TB, api client.WithWatch) *rig {
 	g := &rig{api: api, t: t, world: members.New(), now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), templates: map[string]corev1.PodTemplateSpec{},
-		running: map[string]types.UID{}, badImages: map[string]bool{}}
+		running: map[string]types.UID{}, starting: map[types.UID]int{}, badImages: map[string]bool{}}
 	g.world.OnCall = func(pod, call string) error {
 		if call != "Status" {
 			return g.before(call + " " + pod)
@@ -548,6 +551,9 @@ func (g *rig) kubelet(p *corev1.Pod) {
 	g.t.Helper()
 	was, err := json.Marshal(p.Status)
 	g.must(err)
+	if g.starting[p.UID]++; g.starting[p.UID] <= g.late {
+		return
+	}
 	p.Status.PodIP, p.Status.ContainerStatuses = "10.0.0.1", nil
 	ready := corev1.ConditionFalse
 	if g.badImages[p.Spec.Containers[0].Image] {

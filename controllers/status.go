@@ -258,7 +258,10 @@ func (p *pass) summarizeRollout(leader *adminpb.StatusResponse) {
 	if known {
 		r.SessionsExpired = max(r.SessionsExpired, leader.GetSessions().GetExpired()-r.ExpiredBefore)
 	}
-	r.Updated, r.Total, r.Member, r.Message = int32(p.roll.Updated), int32(p.roll.Total), p.roll.Pod, limit(p.roll.Message, 256)
+	r.Updated, r.Total, r.Message = int32(p.roll.Updated), int32(p.roll.Total), limit(p.roll.Message, 256)
+	if p.roll.Pod != "" { // it stays the last one until that is back
+		r.Member = p.roll.Pod
+	}
 	// A pod that is of the revision counts once its member is in sync.
 	if p.roll.Act == rollout.Rest && p.plan.Act == membership.Rest && p.allReady() {
 		r.CompletionTime, r.Member, r.Message = &now, "", ""

@@ -229,7 +229,11 @@ func (v *view) unpark() Plan {
 	case to != have || !v.Voters.Exists || !v.Observers.Exists:
 		return v.pods(to, Unparking, "the ensemble comes back as it was parked, at %v", v.Parked)
 	case v.leader == nil:
-		return v.leaderless()
+		p := v.leaderless()
+		if p.Reason == QuorumUnknown {
+			p.Reason = Unparking // nobody has begun yet
+		}
+		return p
 	}
 	p := plan(LatchParked, Unparking, "the ensemble is back at %v, as it was parked", v.Parked)
 	p.Latches = v.Latches

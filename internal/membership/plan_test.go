@@ -255,6 +255,7 @@ func TestNext(t *testing.T) {
 		{"parked once they are gone", scene{words: "ok", target: 3, want: -1, latches: parked(3), edit: func(o *membership.Observed) { o.Voters.Replicas = 0 }}, membership.Wait, membership.Parking, "terminating"},
 		{"back at another size", scene{words: "", target: 3, want: 5, latches: parked(3)}, membership.SetPods, membership.Unparking, "at 3 voters"},
 		{"as it was, first", scene{words: "lead ok ok", target: 3, want: 5, latches: parked(3)}, membership.LatchParked, membership.Unparking, "back"},
+		{"back, and nobody has begun", scene{words: "gone gone gone", target: 3, latches: parked(3)}, membership.Wait, membership.Unparking, "server.2"},
 		{"back, and not complete", scene{words: "ok gone gone", target: 3, latches: parked(3)}, membership.Wait, membership.QuorumLost, "server.2"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
