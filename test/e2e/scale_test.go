@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -73,6 +74,27 @@ func TestScaleToOneAndBack(t *testing.T) {
 func TestScaleFromOneToSevenAndBack(t *testing.T) {
 	e := found(t, 1, ordinary)
 	e.through(7, 1)
+	e.conclude()
+}
+
+// A size that is taken back on the way waits for no more than the step under way.
+func TestTakenBackOnTheWay(t *testing.T) {
+	e := found(t, 3, ordinary)
+	for _, sizes := range [][2]int{{5, 3}, {1, 3}} {
+		e.scale(sizes[0])
+		e.becomes(fmt.Sprintf("it is on the way to %d", sizes[0]), func(cc *v1alpha1.CoordinationCluster) error {
+			if t := cc.Status.Target; t == nil || int(t.Replicas) != sizes[0] || t.Step == nil {
+				return fmt.Errorf("the target: %+v", t)
+			}
+			return nil
+		})
+		e.scale(sizes[1])
+		e.settled()
+		if got := len(e.pods()); got != sizes[1] {
+			t.Errorf("back to %d, and there are %d pods", sizes[1], got)
+		}
+		e.load.progress()
+	}
 	e.conclude()
 }
 
