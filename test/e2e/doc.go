@@ -7,6 +7,10 @@
 // test/faults/check judge what they were told: no session was lost, and no
 // acknowledged write is missing.
 //
+// Clients in Go, Java and C (candidate) hold nodes and stand in elections, while
+// watches of the tests' own see what status and Leases make of that; witness judges
+// it. How long it took is printed, and is not judged by this machine's speed.
+//
 // With CLUSTER=current what breaks no node runs against kubectl's current
 // context, with two builds of the image from CLUSTER_IMAGE and
 // CLUSTER_IMAGE_NEXT; the clients must be able to reach Services' addresses.

@@ -172,19 +172,6 @@ func TestLeasesThroughFailover(t *testing.T) {
 	e.conclude()
 }
 
-// synced waits until Leases follow the leader, by a word of after a time.
-func (e *ensemble) synced(after time.Time) time.Time {
-	e.t.Helper()
-	until(e.t, "Leases follow the leader", func() error {
-		cc := e.get()
-		if l := cc.Status.Leases; l == nil || l.ObservedTime == nil || l.ObservedTime.Time.Before(after.Truncate(time.Second)) {
-			return fmt.Errorf("status.leases is of before: %+v", l)
-		}
-		return has(cc, v1alpha1.ConditionLeasesSynced, "True/"+v1alpha1.ReasonSynced)
-	})
-	return time.Now()
-}
-
 // held are the Leases that somebody holds, as they are shown now.
 func (r *readers) held() map[string]witness.Shown {
 	r.mu.Lock()
@@ -333,11 +320,18 @@ func (e *ensemble) quorumLost(r *readers, elections []*electorate) {
 		})
 	}
 	cut.Wait()
+	e.becomes("Leases are not said to follow", func(cc *v1alpha1.CoordinationCluster) error {
+		if has(cc, v1alpha1.ConditionLeasesSynced, "True/"+v1alpha1.ReasonSynced) == nil {
+			return errors.New("they are")
+		}
+		return nil
+	})
+	doubted := time.Now()
 	e.becomes("Leases are frozen", func(cc *v1alpha1.CoordinationCluster) error {
 		return has(cc, v1alpha1.ConditionLeasesSynced, "False/"+v1alpha1.ReasonFrozen)
 	})
 	from := time.Now()
-	e.t.Logf("Frozen %v after the quorum was lost", from.Sub(began).Round(time.Millisecond))
+	e.t.Logf("LeasesSynced is False %v after the quorum was lost, and Frozen %v after", doubted.Sub(began).Round(time.Millisecond), from.Sub(began).Round(time.Millisecond))
 	e.t.Logf("the last renewal was %v after that", r.lastRenewal().Sub(began).Round(time.Millisecond))
 	r.runOut()
 	to := time.Now()
