@@ -321,8 +321,9 @@ func (e *ensemble) quorumLost(r *readers, elections []*electorate) {
 	}
 	cut.Wait()
 	e.becomes("Leases are not said to follow", func(cc *v1alpha1.CoordinationCluster) error {
-		if has(cc, v1alpha1.ConditionLeasesSynced, "True/"+v1alpha1.ReasonSynced) == nil {
-			return errors.New("they are")
+		const kind = v1alpha1.ConditionLeasesSynced
+		if frozen := has(cc, kind, "False/"+v1alpha1.ReasonFrozen); frozen != nil && has(cc, kind, "False/"+v1alpha1.ReasonConnecting) != nil {
+			return frozen
 		}
 		return nil
 	})
@@ -331,7 +332,7 @@ func (e *ensemble) quorumLost(r *readers, elections []*electorate) {
 		return has(cc, v1alpha1.ConditionLeasesSynced, "False/"+v1alpha1.ReasonFrozen)
 	})
 	from := time.Now()
-	e.t.Logf("LeasesSynced is False %v after the quorum was lost, and Frozen %v after", doubted.Sub(began).Round(time.Millisecond), from.Sub(began).Round(time.Millisecond))
+	e.t.Logf("Leases are said to be old %v after the quorum was lost, and to be Frozen %v after", doubted.Sub(began).Round(time.Millisecond), from.Sub(began).Round(time.Millisecond))
 	e.t.Logf("the last renewal was %v after that", r.lastRenewal().Sub(began).Round(time.Millisecond))
 	r.runOut()
 	to := time.Now()
