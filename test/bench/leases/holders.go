@@ -140,23 +140,54 @@ func opened(servers []netip.AddrPort, timeout int32, n int) (*swarm.Swarm, error
 	return s, err
 }
 
+// rounds of sessions that come and go are under way at a time: a round begins every
+// second, however long the ones before take.
+const rounds = 8
+
 // storm drops and restores all connections of a swarm every second, and opens and
 // closes as many sessions a second as comings.
 func storm(servers []netip.AddrPort, flapping *swarm.Swarm, comings int, d time.Duration) error {
+	end := time.Now().Add(d)
+	errs := make(chan error, rounds+1)
+	go func() {
+		errs <- everySecond(end, func() error {
+			_, err := flapping.Reattach()
+			return err
+		})
+	}()
+	under := 0
+	err := everySecond(end, func() error {
+		if under == rounds {
+			under--
+			if err := <-errs; err != nil {
+				return err
+			}
+		}
+		under++
+		go func() {
+			s, err := opened(servers, 30_000, comings)
+			if err == nil {
+				err = s.CloseAll()
+				s.Close()
+			}
+			errs <- err
+		}()
+		return nil
+	})
+	for ; under >= 0; under-- {
+		err = errors.Join(err, <-errs)
+	}
+	return err
+}
+
+// everySecond calls do once a second, or as often as it returns.
+func everySecond(end time.Time, do func() error) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	for end := time.Now().Add(d); time.Now().Before(end); <-tick.C {
-		if _, err := flapping.Reattach(); err != nil {
+	for ; time.Now().Before(end); <-tick.C {
+		if err := do(); err != nil {
 			return err
 		}
-		s, err := opened(servers, 30_000, comings)
-		if err != nil {
-			return err
-		}
-		if err := s.CloseAll(); err != nil {
-			return err
-		}
-		s.Close()
 	}
 	return nil
 }

@@ -28,7 +28,7 @@ type owners struct {
 	free []uint32
 	open int
 	all  chan struct{}
-	// deepest is the most requests that were outstanding.
+	// outstanding requests; drained is closed once there are none, if somebody waits.
 	outstanding int
 	drained     chan struct{}
 }
