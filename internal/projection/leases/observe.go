@@ -1,6 +1,8 @@
 package leases
 
 import (
+	"cmp"
+	"slices"
 	"strconv"
 	"time"
 
@@ -68,6 +70,36 @@ func (p *Planner) adopt(e *entry, l *coordinationv1.Lease, now time.Time) {
 	// If it was evaluated before, that was without knowing of the object.
 	e.seen, e.written = holderKey{}, e.handovers
 	p.schedule(e)
+}
+
+// level puts forward renewals of Leases that an earlier operator has written, so far
+// that they are no more at a time than there may be: it may have made all of them at
+// once, and has taken with it when it meant to renew which.
+func (p *Planner) level() {
+	var list []*entry
+	for _, e := range p.entries {
+		if e.exists && e.hasRec && e.rec.holder != "" {
+			list = append(list, e)
+		}
+	}
+	if len(list) == 0 {
+		return
+	}
+	// The claims are not known yet.
+	p.cfg.Budget.hold(p, max(p.admitted, len(list)))
+	gap := p.interval() / time.Duration(len(list))
+	// The last first: each is due before those that are due later, by a gap.
+	due := func(e *entry) time.Time { return e.renewed.Add(e.interval) }
+	slices.SortFunc(list, func(a, b *entry) int { return cmp.Or(due(b).Compare(due(a)), cmp.Compare(a.name, b.name)) })
+	latest := due(list[0])
+	for _, e := range list {
+		if at := due(e); at.Before(latest) {
+			latest = at
+		}
+		e.interval = max(0, latest.Sub(e.renewed))
+		latest = latest.Add(-gap)
+		p.schedule(e)
+	}
 }
 
 // Forget takes in that an object is gone.

@@ -214,3 +214,31 @@ func busiest(times []time.Time) int {
 	}
 	return most
 }
+
+// An operator has made all Leases within seconds, and another takes its place: renewals
+// take turns all the same, and none comes late.
+func TestRenewalsAfterARestart(t *testing.T) {
+	w := newWorld(t, 3, Rule{Name: "r", Kind: Node, Path: "/a/*"})
+	const n = 1000
+	for i := range n {
+		w.create(fmt.Sprintf("/a/%d", i), 7, "")
+	}
+	w.run(13 * time.Second)
+	if len(w.objects) != n {
+		t.Fatalf("%d Leases, want %d", len(w.objects), n)
+	}
+	w.stop()
+	w.run(time.Second)
+	w.issued = map[string][]time.Time{}
+	w.start()
+	w.run(2 * time.Minute)
+	if late := len(w.issued["expired"]); late > 0 {
+		t.Errorf("%d Leases were renewed because they were about to run out", late)
+	}
+	if got := busiest(w.issued["renewed"]); got > DefaultLimits.Renewals {
+		t.Errorf("%d renewals in a second", got)
+	}
+	if got := len(w.issued["renewed"]); got < n || got > 4*n {
+		t.Errorf("%d renewals of %d Leases in two minutes", got, n)
+	}
+}

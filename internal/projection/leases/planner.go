@@ -213,7 +213,10 @@ func (p *Planner) Settings(s Settings, m *mirror.Mirror, now time.Time) {
 }
 
 // Synced tells that every Lease that exists was observed.
-func (p *Planner) Synced() { p.synced = true }
+func (p *Planner) Synced() {
+	p.synced = true
+	p.level()
+}
 
 // Apply takes in what has changed of ephemeral nodes.
 func (p *Planner) Apply(d mirror.Delta, now time.Time) {
