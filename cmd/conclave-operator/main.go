@@ -172,7 +172,15 @@ func options(f flags, s *runtime.Scheme) (ctrl.Options, error) {
 	return o, nil
 }
 
+// gcPercent is how much may be allocated before the collector runs, in percent of
+// what is live (Go's own default is 100). What is live is mostly copies of sessions and
+// Leases, which hold few pointers: memory is worth more than the little time.
+const gcPercent = 50
+
 func run(f flags) error {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	log, err := logger(f)
 	if err != nil {
 		return err

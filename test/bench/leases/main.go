@@ -54,7 +54,7 @@ func run(args []string, out, errOut io.Writer) error {
 	if err != nil {
 		return err
 	}
-	err = errors.Join(b.all(ctx), b.close())
+	err = b.all(ctx)
 	b.table.markdown(out)
-	return err
+	return errors.Join(err, b.close())
 }
