@@ -135,12 +135,12 @@ test-cluster: ## a three-node cluster, its workloads, its faults and its end (CL
 
 .PHONY: test-e2e
 TEST ?= .
-# What covers most of it in less than ten minutes: make test-e2e-ci, or
+# What covers most of it in some ten minutes: make test-e2e-ci, or
 # make test-e2e TEST='$(E2E_CI)'.
-E2E_CI := ^Test(Founding|ScaleToFiveAndBack|OperatorKilledInMidRoll|NodesDrained|BadImage|StrangersAreRefused|MetricsOfTheOperatorWantAToken|VolumesLost|DNSOutage)$$
+E2E_CI := ^Test(Founding|ScaleToFiveAndBack|OperatorKilledInMidRoll|NodesDrained|BadImage|StrangersAreRefused|MetricsOfTheOperatorWantAToken|VolumesLost|DNSOutage|SessionsInStatus|LeasesThroughFailover)$$
 .PHONY: test-e2e-ci
 test-e2e-ci: TEST := $(E2E_CI)
-test-e2e-ci: test-e2e ## the part of test-e2e that covers most in less than ten minutes
+test-e2e-ci: test-e2e ## the part of test-e2e that covers most in some ten minutes
 test-e2e: ## the operator in a three-node cluster, under genuine clients, faults included (TEST=regexp; CLUSTER=current needs CLUSTER_IMAGE, CLUSTER_IMAGE_NEXT; installs Debian's Java and C clients)
 	./test/conformance/setup.sh
 	CLUSTER=$(CLUSTER) go test -tags e2e -count=1 -timeout 2h -v -run '$(TEST)' ./test/e2e
