@@ -178,6 +178,11 @@ func (p *pass) progressing() verdict {
 			}
 		}
 	}
+	if v.reason == v1alpha1.ReasonSettled {
+		if volumes := p.growing(); volumes != "" {
+			v = verdict{yes, v1alpha1.ReasonGrowingVolumes, "volumes grow to what the spec says: " + volumes}
+		}
+	}
 	switch r := p.status.Recovery; {
 	case p.trouble != nil && p.trouble.condition == v1alpha1.ConditionProgressing:
 		return verdict{no, p.trouble.reason, p.trouble.message}

@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -86,4 +87,30 @@ func (p *pass) keepVolume(ctx context.Context, c *corev1.PersistentVolumeClaim, 
 		p.tell(ctx, "VolumeGrowing", "GrowVolume", fmt.Sprintf("volume claim %s grows to what the spec says", c.Name))
 	}
 	return nil
+}
+
+// growing says which volumes of running members are smaller yet than they are to
+// be. Those that nobody mounts grow when somebody does.
+func (p *pass) growing() string {
+	var waiting []string
+	for i := range p.seen.claims {
+		c := &p.seen.claims[i]
+		v, seat, ok := p.claimOf(c)
+		has, known := c.Status.Capacity[corev1.ResourceStorage]
+		if !ok || !known || !c.DeletionTimestamp.IsZero() || c.Status.Phase != corev1.ClaimBound || !p.hasPod(p.podName(seat)) {
+			continue
+		}
+		asked := c.Spec.Resources.Requests[corev1.ResourceStorage]
+		if !resources.Larger(p.cluster, v, c) && has.Cmp(asked) >= 0 {
+			continue
+		}
+		text := fmt.Sprintf("%s has %s", c.Name, has.String())
+		for _, cond := range c.Status.Conditions {
+			if cond.Status == corev1.ConditionTrue && cond.Message != "" {
+				text += ": " + cond.Message
+			}
+		}
+		waiting = append(waiting, text)
+	}
+	return strings.Join(waiting, "; ")
 }
