@@ -63,7 +63,7 @@ func (p *pass) overall(kind string) *verdict {
 	case !p.cluster.DeletionTimestamp.IsZero():
 		return &verdict{no, v1alpha1.ReasonDeleting, "the cluster is being deleted; its volumes are " + map[bool]string{true: "deleted", false: "kept"}[p.cluster.Spec.Storage.Retention.WhenDeleted == v1alpha1.RetentionDelete]}
 	case p.plan.Act == "" && p.trouble == nil:
-		return &verdict{unknown, v1alpha1.ReasonUnknown, "the cluster could not be looked at yet"}
+		return &verdict{unknown, v1alpha1.ReasonUnknown, "the operator has just begun to look at the cluster"}
 	case p.plan.Act == "" && kind != p.trouble.condition:
 		return &verdict{unknown, v1alpha1.ReasonUnknown, p.trouble.message}
 	case p.plan.Reason == membership.Parking && p.plan.Act == membership.Wait && p.trouble == nil && kind != v1alpha1.ConditionProgressing:

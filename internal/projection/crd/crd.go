@@ -154,13 +154,13 @@ func LeasesSynced(s leases.Status) metav1.Condition {
 	c.Status = metav1.ConditionFalse
 	switch {
 	case s.Pending > 0 && len(s.Rules) == 0:
-		c.Reason, c.Message = v1alpha1.ReasonWritingLeases, fmt.Sprintf("%d Leases that no rule selects are to be removed", s.Pending)
+		c.Reason, c.Message = v1alpha1.ReasonWritingLeases, many(s.Pending, "Lease that no rule selects is", "Leases that no rule selects are")+" to be removed"
 	case len(s.Rules) == 0:
 		c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1alpha1.ReasonNoRules, "spec.leases has no rules"
 	case s.Truncated > 0:
-		c.Reason, c.Message = v1alpha1.ReasonTruncated, fmt.Sprintf("%d nodes and elections have no Lease, since there would be more than spec.leases.maxLeases; %d have one", s.Truncated, s.Mirrored)
+		c.Reason, c.Message = v1alpha1.ReasonTruncated, fmt.Sprintf("%s no Lease, since there would be more than spec.leases.maxLeases; %s one", many(s.Truncated, "node or election has", "nodes and elections have"), many(s.Mirrored, "has", "have"))
 	case s.Conflicts > 0:
-		c.Reason, c.Message = v1alpha1.ReasonNameConflict, fmt.Sprintf("%d Leases can't be had", s.Conflicts)
+		c.Reason, c.Message = v1alpha1.ReasonNameConflict, many(s.Conflicts, "Lease", "Leases")+" can't be had"
 		for _, r := range s.Rules {
 			if r.Message != "" {
 				c.Message = limited(fmt.Sprintf("%s: rule %s: %s", c.Message, r.Name, r.Message), maxConditionMe)
@@ -168,9 +168,16 @@ func LeasesSynced(s leases.Status) metav1.Condition {
 			}
 		}
 	case s.Pending > 0:
-		c.Reason, c.Message = v1alpha1.ReasonWritingLeases, fmt.Sprintf("%d Leases are to be written; %d are there", s.Pending, s.Mirrored)
+		c.Reason, c.Message = v1alpha1.ReasonWritingLeases, fmt.Sprintf("%s to be written; %s there", many(s.Pending, "Lease is", "Leases are"), many(s.Mirrored, "is", "are"))
 	default:
-		c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1alpha1.ReasonSynced, fmt.Sprintf("%d Leases follow the leader", s.Mirrored)
+		c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1alpha1.ReasonSynced, many(s.Mirrored, "Lease follows", "Leases follow")+" the leader"
 	}
 	return c
+}
+
+func many(n int, one, more string) string {
+	if n == 1 {
+		more = one
+	}
+	return fmt.Sprintf("%d %s", n, more)
 }

@@ -62,6 +62,7 @@ func TestConditions(t *testing.T) {
 		message string
 	}{
 		{leases.Status{State: mirror.Fresh, Whole: true, Rules: rules, Mirrored: 3}, metav1.ConditionTrue, v1alpha1.ReasonSynced, "3 Leases follow"},
+		{leases.Status{State: mirror.Fresh, Whole: true, Rules: rules, Mirrored: 1}, metav1.ConditionTrue, v1alpha1.ReasonSynced, "1 Lease follows the leader"},
 		{leases.Status{State: mirror.Fresh, Whole: true, Rules: rules, Pending: 2, Mirrored: 3}, metav1.ConditionFalse, v1alpha1.ReasonWritingLeases, "2 Leases are to be written; 3 are there"},
 		{leases.Status{State: mirror.Fresh, Whole: true, Rules: rules, Pending: 2, Conflicts: 1}, metav1.ConditionFalse, v1alpha1.ReasonNameConflict, "rule b: Lease x exists"},
 		{leases.Status{State: mirror.Fresh, Whole: true, Rules: rules, Truncated: 4, Conflicts: 1}, metav1.ConditionFalse, v1alpha1.ReasonTruncated, "4 nodes and elections"},
