@@ -28,6 +28,10 @@ func (s *Server) patience(timeout time.Duration) time.Duration {
 // Run does what has to be done from time to time, until stop is closed.
 func (s *Server) Run(stop <-chan struct{}) {
 	s.conns.spawn(s.flusher.run)
+	// A pause may come before the first tick.
+	s.clockMu.Lock()
+	s.pause.Observe(s.opt.Now())
+	s.clockMu.Unlock()
 	ticker := time.NewTicker(tickInterval(s.opt))
 	defer ticker.Stop()
 	for {
@@ -46,7 +50,6 @@ const maxExpiriesPerTick = 1000
 
 // Tick lets time pass up to now, on Options.Now.
 func (s *Server) Tick(now time.Duration) {
-	report := s.look(now)
 	s.clockMu.Lock()
 	if paused := s.pause.Observe(now); paused > 0 {
 		// This process was stopped: whoever seems silent may have been waiting
@@ -54,7 +57,11 @@ func (s *Server) Tick(now time.Duration) {
 		s.opt.Logger.Warn("this process was paused; no session is expired for it", "for", paused)
 		s.opt.Metrics.Pauses.Observe(paused)
 		s.clock.RestartAll(now)
+		s.wentOn = now
 	}
+	s.clockMu.Unlock()
+	report := s.look(now)
+	s.clockMu.Lock()
 	role := s.role
 	var due []int64
 	if s.expiring {

@@ -133,6 +133,7 @@ type Server struct {
 	expiring bool // this member is the leader and has applied its own term
 	role     replica.Role
 	pause    *session.PauseDetector
+	wentOn   time.Duration // when this process went on after the last pause
 	lastReap time.Duration
 	told     told
 
@@ -234,10 +235,14 @@ func (s *Server) heldUp() (since time.Duration, ok bool) {
 
 // hopeful reports whether a handshake is worth waiting for: it goes through the
 // log, so it is safe without a quorum, but one that will not come soon is
-// better sought elsewhere.
+// better sought elsewhere. While this process stood still it could not hear from
+// a quorum: that time does not count.
 func (s *Server) hopeful(now time.Duration) bool {
 	at, ok := s.node.Contact()
-	return ok && now-at < max(s.opt.ElectionTime, s.opt.MinTimeout/time.Duration(s.opt.QuorumLease))
+	s.clockMu.Lock()
+	paused, wentOn := s.pause.Overdue(now), s.wentOn
+	s.clockMu.Unlock()
+	return ok && (paused || now-max(at, wentOn) < max(s.opt.ElectionTime, s.opt.MinTimeout/time.Duration(s.opt.QuorumLease)))
 }
 
 // negotiate bounds a session timeout, in milliseconds.

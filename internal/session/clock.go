@@ -307,10 +307,15 @@ func NewPauseDetector(interval time.Duration) *PauseDetector {
 // the one before: the gap beyond one interval, or 0 if it was no longer than
 // ticks may be late.
 func (p *PauseDetector) Observe(now time.Duration) (paused time.Duration) {
-	gap := now - p.last
-	if p.started && gap >= pauseFactor*p.interval {
-		paused = gap - p.interval
+	if p.Overdue(now) {
+		paused = now - p.last - p.interval
 	}
 	p.last, p.started = now, true
 	return paused
+}
+
+// Overdue reports whether a tick at this moment would show a pause: the process
+// has stood still, or does so without knowing.
+func (p *PauseDetector) Overdue(now time.Duration) bool {
+	return p.started && now-p.last >= pauseFactor*p.interval
 }
