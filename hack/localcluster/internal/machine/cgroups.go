@@ -114,9 +114,14 @@ func enableControllers(dir string) error {
 
 // Cgroups returns the cluster's folders that exist, the deepest first.
 func Cgroups() ([]string, error) {
-	tops, _, err := hierarchies()
+	data, err := os.ReadFile("/proc/self/mounts")
 	if err != nil {
 		return nil, err
+	}
+	tops, unified := parseHierarchies(string(data))
+	if unified != "" {
+		// runc makes them there too, where a machine has both versions.
+		tops = append(tops, unified)
 	}
 	var list []string
 	for _, top := range tops {
