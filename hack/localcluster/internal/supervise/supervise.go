@@ -164,7 +164,8 @@ func (s *Supervisor) end(component string, w syscall.WaitStatus) {
 	defer s.mu.Unlock()
 	c := &s.machine.Components[s.index(component)]
 	c.Ended, c.Exit = time.Now(), describe(w)
-	close(s.done[component])
+	// Whoever has waited for the end reads it in the file.
+	defer close(s.done[component])
 	if err := s.write(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 	}
