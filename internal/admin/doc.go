@@ -7,8 +7,8 @@
 // counts and measures. No figure is made up: what a member does not know is
 // left out.
 //
-// In the room: formats, whitelists, listeners for operators, and health. Not
-// in the room: how a member works. This package defines Source and imports
+// In the room: formats, whitelists, listeners for operators, who may call what
+// (roles.go), and health. Not in the room: how a member works. This package defines Source and imports
 // neither the server nor the replica; besides metrics it knows jute, for the
 // names of operations.
 package admin

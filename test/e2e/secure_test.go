@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -75,20 +74,24 @@ func issued(t *testing.T, a *pki.Authority, role pki.Role, at time.Time) tls.Cer
 // errRefused: the port ended the handshake with an alert.
 var errRefused = errors.New("refused")
 
+// reach connects to a port, for as long as patience lasts.
+func reach(address string) (net.Conn, error) {
+	conn, err := net.DialTimeout("tcp", address, patience)
+	if err != nil {
+		return nil, fmt.Errorf("nobody listens: %w", err)
+	}
+	return conn, conn.SetDeadline(time.Now().Add(patience))
+}
+
 // present shows certificates to a port that speaks TLS, and returns errRefused if
 // that is the end. Somebody who is admitted and says nothing is answered by the
 // admin port, and left alone by the peer port until it loses patience.
 func present(address string, certificates ...tls.Certificate) error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	conn, err := reach(address)
 	if err != nil {
-		return fmt.Errorf("nobody listens: %w", err)
-	}
-	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		return err
 	}
+	defer conn.Close()
 	secured := tls.Client(conn, &tls.Config{MinVersion: tls.VersionTLS13, InsecureSkipVerify: true, NextProtos: []string{"h2"},
 		// Certificates would leave out one that the server does not ask for.
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
@@ -113,16 +116,11 @@ func present(address string, certificates ...tls.Certificate) error {
 // plaintext says something without TLS, and returns errRefused if nothing but an
 // alert comes back.
 func plaintext(address string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	conn, err := reach(address)
 	if err != nil {
-		return fmt.Errorf("nobody listens: %w", err)
-	}
-	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		return err
 	}
+	defer conn.Close()
 	// The preface of HTTP/2 and an empty SETTINGS frame.
 	if _, err := conn.Write([]byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")); err != nil {
 		return err

@@ -1,7 +1,8 @@
 // Package apiserver starts a real API server with the project's CRD, for tests
 // with the build tag envtest.
 //
-// In the room: starting and ending it. Not in the room: tests.
+// In the room: starting and ending it, for a package's tests or by hand. Not in
+// the room: tests.
 package apiserver
 
 import (
@@ -10,9 +11,12 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 )
 
@@ -46,6 +50,22 @@ func Start() (*Server, error) {
 	// Tests take turns with nobody.
 	config.QPS, config.Burst = -1, -1
 	return &Server{env: env, Config: config, Kubectl: filepath.Join(assets, "kubectl")}, nil
+}
+
+// Main runs a package's tests while a server runs, which stands in server.
+func Main(m *testing.M, server **Server) {
+	ctrl.SetLogger(logr.Discard())
+	s, err := Start()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	*server = s
+	code := m.Run()
+	if err := s.Stop(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	os.Exit(code)
 }
 
 // Stop ends it.
