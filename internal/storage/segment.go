@@ -113,7 +113,11 @@ func (l *Log) grow(seq uint32, size int64) error {
 		m := &making{temp: path.Join(l.dir, nextTemp), seq: seq}
 		if s := l.spare; s != nil {
 			l.spare = nil
-			m.f, m.temp, m.recycled = s.f, s.path, true
+			// The spare's name is for what compaction frees while this one is made.
+			if err := l.fs.Rename(s.path, m.temp); err != nil {
+				return errors.Join(ioError("rename the spare for", name, err), s.release())
+			}
+			m.f, m.recycled = s.f, true
 		} else {
 			var err error
 			if m.f, err = l.fs.Create(m.temp); err != nil {
@@ -182,8 +186,8 @@ func (l *Log) makeSegment(seq uint32, size int64) (*segment, error) {
 	return newSegment(m.f, name, h, h.size), nil
 }
 
-// preparePiece is how much of the next segment is made at a time, in bytes.
-const preparePiece = 1 << 20
+// preparePieces is in how many pieces the next segment is made.
+const preparePieces = 64
 
 // Prepare makes the next segment ready while the present one fills, two bytes of
 // it for each that is written there: all of it at once would compete with what is
@@ -216,9 +220,9 @@ func (l *Log) prepare() (more bool, err error) {
 		return false, err
 	}
 	size := l.opt.SegmentSize
-	due := size
+	due, piece := size, max(1, size/preparePieces)
 	if end < active.size/2 {
-		due = min(size, 2*end) / preparePiece * preparePiece
+		due = min(size, 2*end) / piece * piece
 	}
 	have := int64(0)
 	if l.making != nil {
@@ -228,7 +232,7 @@ func (l *Log) prepare() (more bool, err error) {
 		return false, nil
 	}
 	// The active segment cannot change meanwhile, a rotation needs pmu.
-	if to := min(due, have+preparePiece); to < size {
+	if to := min(due, have+piece); to < size {
 		err = l.grow(active.seq+1, to)
 	} else {
 		l.next, err = l.makeSegment(active.seq+1, size)

@@ -11,10 +11,11 @@ import (
 // written, a piece at a time, and all of it when that is half full.
 func TestPrepareKeepsPace(t *testing.T) {
 	const size, batch = 16 << 20, 200 << 10
+	const piece = size / preparePieces
 	made, steps, pace := int64(0), 0, false
 	fs := vfs.NewMem(func(op vfs.Op, file string, off int64, _ int) error {
 		if op == vfs.OpPreallocate && path.Base(file) == nextTemp {
-			if steps++; pace && off-made > preparePiece {
+			if steps++; pace && off-made > piece {
 				t.Errorf("%d bytes are made at once, behind %d", off-made, made)
 			}
 			made = off
@@ -31,11 +32,11 @@ func TestPrepareKeepsPace(t *testing.T) {
 		return l.end
 	}
 	for end := write(); end < size/2; end = write() {
-		if made > 2*end || made < 2*end-preparePiece {
+		if made > 2*end || made < 2*end-piece {
 			t.Fatalf("with %d bytes written, %d of the next segment are made", end, made)
 		}
 	}
-	if made != size || steps != size/preparePiece || l.next == nil || l.making != nil {
+	if made != size || steps != size/piece || l.next == nil || l.making != nil {
 		t.Fatalf("half full: %d bytes are made, in %d steps", made, steps)
 	}
 	// What is half made is finished when it is needed, and is not left behind.
@@ -71,4 +72,50 @@ func TestPrepareKeepsPace(t *testing.T) {
 	if _, err := fs.Stat("log/" + nextTemp); err == nil {
 		t.Error("a segment that was being made is left behind")
 	}
+}
+
+// What compaction frees while the next segment is made of what it freed before
+// gets in nobody's way.
+func TestCompactWhileTheNextIsMade(t *testing.T) {
+	fs, opt := vfs.NewMem(nil), Options{SegmentSize: 64 << 10}
+	l, _ := mustOpen(t, fs, opt)
+	index := uint64(1)
+	first := map[uint32]uint64{1: 1} // the first entry of each segment
+	write := func() {
+		t.Helper()
+		appendSync(t, l, Batch{Entries: run(index, 1, 1, 2<<10)})
+		if seq := l.active().seq; first[seq] == 0 {
+			first[seq] = index
+		}
+		index++
+	}
+	for l.active().seq < 5 {
+		write()
+	}
+	check(t, l.Compact(first[2]-1))
+	if l.spare == nil || l.making != nil {
+		t.Fatalf("the spare is %v; being made is %v", l.spare, l.making)
+	}
+	for l.making == nil {
+		write()
+		check(t, l.Prepare())
+	}
+	if !l.making.recycled || l.next != nil {
+		t.Fatalf("made of the spare: %v; ready: %v", l.making.recycled, l.next != nil)
+	}
+	check(t, l.Compact(first[4]-1))
+	if l.spare == nil || l.making == nil {
+		t.Fatalf("the spare is %v; being made is %v", l.spare, l.making)
+	}
+	for l.active().seq < 8 {
+		write()
+		check(t, l.Prepare())
+	}
+	want := readState(t, l)
+	check(t, l.Close())
+	l, _ = mustOpen(t, fs, opt)
+	if got := readState(t, l); !got.equal(want) {
+		t.Error("the log differs after a restart")
+	}
+	check(t, l.Close())
 }
