@@ -91,11 +91,9 @@ func (n *Node) passTime(now time.Duration) {
 			n.promote()
 		}
 	}
-	if n.campaignAt != 0 && now >= n.campaignAt {
-		n.campaignAt = 0
-		if n.role.Leader == raft.None && !n.role.IsLeader && !n.stalled() {
-			_ = n.rn.Campaign() // refused only when there is nothing to win
-		}
+	// Votes that are being counted are not asked for again.
+	if n.hurry.due(now) && n.role.Leader == raft.None && !n.stalled() && n.rn.BasicStatus().RaftState != raft.StateCandidate {
+		_ = n.rn.Campaign() // refused only when there is nothing to win
 	}
 	if now-n.lastProbe >= n.cfg.ProbeInterval {
 		n.probe(now)
@@ -267,7 +265,7 @@ func (n *Node) noteRole(rd raft.Ready) {
 	if role.Leader != raft.None && (role.Leader != n.role.Leader || role.Term != n.role.Term) {
 		// Whatever the last leader was given may be lost with it.
 		n.rewind()
-		n.campaignAt = 0
+		n.hurry = hurry{}
 		// Until it knows that this leader has a quorum the member vouches for
 		// nobody's session: it asks now, not when the next probe is due.
 		n.probe(n.cfg.Now())

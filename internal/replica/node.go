@@ -145,7 +145,7 @@ type Node struct {
 	lastProbe   time.Duration
 	progressAt  time.Duration // when the outbox last moved, or was rewound
 	resendAfter time.Duration
-	campaignAt  time.Duration // a hurried election, 0 for none
+	hurry       hurry
 	holdUntil   time.Duration // raft takes no proposals before
 	ticks       uint64
 	pacer       pacer
@@ -271,7 +271,7 @@ func NewNode(cfg Config, meta storage.SnapshotMeta, confState *raftpb.ConfState,
 	n.lastTick = cfg.Now()
 	n.looked = n.lastTick
 	if len(confState.GetVoters()) == 1 && confState.GetVoters()[0] == cfg.ID {
-		n.campaignAt = n.lastTick // nobody else could
+		n.hurry = hurry{at: n.lastTick, left: 1} // nobody else could
 	}
 	n.setPeers()
 	return n, nil
@@ -361,31 +361,6 @@ func (n *Node) PeerConnected(id uint64) {
 		if id == n.role.Leader {
 			n.rewind()
 		}
-	})
-}
-
-// PeerLost tells that the streams to a peer broke; gone means that its process
-// is not there any more. If it was the leader, the members do not wait for its
-// heartbeats to be missed: the first in the order of ids stands for election at
-// once, each next one a little later, so that they do not split the vote.
-func (n *Node) PeerLost(id uint64, gone bool) {
-	n.call(func() {
-		if !gone || id != n.role.Leader || n.role.IsLeader {
-			return
-		}
-		rank, voter := 0, false
-		for _, v := range n.rn.Status().Config.Voters[0].Slice() {
-			if v == n.cfg.ID {
-				voter = true
-			}
-			if v < n.cfg.ID && v != id {
-				rank++
-			}
-		}
-		if err := n.rn.ForgetLeader(); err != nil || !voter {
-			return
-		}
-		n.campaignAt = n.cfg.Now() + time.Duration(rank)*2*n.cfg.Tick + 1
 	})
 }
 
