@@ -162,6 +162,9 @@ func (p *pass) progressing() verdict {
 			v.reason = v1alpha1.ReasonRemovingMember
 		}
 	}
+	if p.comingBack() {
+		v.status, v.reason = yes, v1alpha1.ReasonUnparking
+	}
 	// What a restart is at is more than that the others are in sync or wait for it.
 	idle := p.plan.Act == membership.Rest || p.plan.Act == membership.Wait && v.status == yes
 	if idle && p.rollingOut() {
@@ -181,6 +184,8 @@ func (p *pass) progressing() verdict {
 	if v.reason == v1alpha1.ReasonSettled {
 		if volumes := p.growing(); volumes != "" {
 			v = verdict{yes, v1alpha1.ReasonGrowingVolumes, "volumes grow to what the spec says: " + volumes}
+		} else if pods := p.arriving(); len(pods) > 0 {
+			v = verdict{yes, v1alpha1.ReasonWaitingForPods, "every member is in sync; not ready by kubelet's probes yet: " + strings.Join(pods, ", ")}
 		}
 	}
 	switch r := p.status.Recovery; {
@@ -242,7 +247,7 @@ func (p *pass) degraded() verdict {
 			note(v1alpha1.ReasonBadImage, text(why))
 		case why != "":
 			note(v1alpha1.ReasonMemberDown, text(why))
-		case st != nil && p.probeDue(pod), p.restarting(pod.Name): // on its way
+		case (st != nil || !p.settled()) && p.probeDue(pod), p.restarting(pod.Name): // on its way
 		case st == nil || !podReady(pod) && !st.GetDrain().GetActive():
 			for _, m := range p.status.Members {
 				// One that is empty, or has no vote yet, is on its way.
@@ -260,7 +265,7 @@ func (p *pass) degraded() verdict {
 			}
 		}
 	}
-	if p.plan.Reason == membership.QuorumLost {
+	if p.plan.Reason == membership.QuorumLost && !p.comingBack() {
 		return verdict{yes, v1alpha1.ReasonQuorumLost, sentence(p.plan.Message, strings.Join(texts, "; "))}
 	}
 	if worst != "" {
@@ -288,7 +293,7 @@ func (p *pass) restarting(pod string) bool {
 	switch {
 	case p.stuck():
 		return false
-	case p.plan.Reason == membership.Unparking:
+	case p.plan.Reason == membership.Unparking, p.comingBack():
 		return true
 	case r == nil || r.CompletionTime != nil:
 		return false
@@ -300,13 +305,52 @@ func (p *pass) restarting(pod string) bool {
 	return false
 }
 
-// probeDue tells whether a pod has been unready for so short a time that kubelet
-// may not have asked again.
-func (p *pass) probeDue(pod *corev1.Pod) bool {
-	for _, c := range pod.Status.Conditions {
-		if c.Type == corev1.PodReady {
-			return c.Status != corev1.ConditionTrue && p.Now().Sub(c.LastTransitionTime.Time) < probeGrace
+// comingBack tells whether a parked ensemble has its pods again and too few of them
+// answer yet. What they have lost meanwhile is no matter of time.
+func (p *pass) comingBack() bool {
+	return p.status.Parked != nil && want(p.cluster).Voters > 0 && !p.stuck() && !p.dataGone() &&
+		(p.plan.Reason == membership.NoLeader || p.plan.Reason == membership.QuorumLost)
+}
+
+// settled tells whether status says that all has been reached. What breaks after
+// that is a matter of Degraded, and not of a way that is still to go.
+func (p *pass) settled() bool {
+	c := meta.FindStatusCondition(p.cluster.Status.Conditions, v1alpha1.ConditionProgressing)
+	return c != nil && c.Reason == v1alpha1.ReasonSettled
+}
+
+// arriving names the pods that are wanted and on their way to being ready, until all
+// of them have been ready once: kubelet sees late what a member says of itself.
+func (p *pass) arriving() []string {
+	if p.settled() || p.status.Target == nil {
+		return nil
+	}
+	var names []string
+	for i := range p.seen.pods {
+		pod := &p.seen.pods[i]
+		if seat, ok := p.seatOf(pod.Name); ok && seat.Ordinal < p.size(seat.Observer) && !podReady(pod) && (p.probeDue(pod) || p.seen.answers[pod.Name].Status.GetReady()) {
+			names = append(names, pod.Name)
 		}
+	}
+	return names
+}
+
+// probeDue tells whether a pod has been unready for so short a time that kubelet
+// may not have asked again. On the way to what the spec says that time begins when
+// all members are in sync: until then a pod that is taken in can't be ready.
+func (p *pass) probeDue(pod *corev1.Pod) bool {
+	var since time.Time
+	if c := meta.FindStatusCondition(p.cluster.Status.Conditions, v1alpha1.ConditionMembersInSync); c != nil && !p.settled() {
+		since = c.LastTransitionTime.Time
+	}
+	for _, c := range pod.Status.Conditions {
+		if c.Type != corev1.PodReady {
+			continue
+		}
+		if c.LastTransitionTime.After(since) {
+			since = c.LastTransitionTime.Time
+		}
+		return c.Status != corev1.ConditionTrue && p.Now().Sub(since) < probeGrace
 	}
 	return true
 }

@@ -203,12 +203,12 @@ func run(t *testing.T, name string, arm func(*rig)) *rig {
 
 func TestScenarios(t *testing.T) {
 	for name := range scenarios {
-		for _, late := range []int{0, 3} {
-			t.Run(fmt.Sprintf("%s, pods start after %d ticks", name, late), func(t *testing.T) {
-				g := run(t, name, func(g *rig) { g.late = late })
+		for _, pace := range []struct{ late, apart, probes int }{{0, 0, 0}, {3, 0, 0}, {1, 2, 3}} {
+			t.Run(fmt.Sprintf("%s, pods start after %d ticks and %d for each ordinal, probes take %d", name, pace.late, pace.apart, pace.probes), func(t *testing.T) {
+				g := run(t, name, func(g *rig) { g.late, g.apart, g.probes = pace.late, pace.apart, pace.probes })
 				// What was asked for and goes well is no reason to wake anybody.
 				for _, e := range g.events {
-					if name != "bad image" && (name != "lost volume" || late == 0) && strings.HasPrefix(e, corev1.EventTypeWarning) {
+					if name != "bad image" && (name != "lost volume" || pace.late == 0) && strings.HasPrefix(e, corev1.EventTypeWarning) {
 						t.Error(e)
 					}
 				}

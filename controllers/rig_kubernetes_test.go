@@ -137,7 +137,8 @@ func (g *rig) kubelet(p *corev1.Pod) {
 	g.t.Helper()
 	was, err := json.Marshal(p.Status)
 	g.must(err)
-	if g.starting[p.UID]++; g.starting[p.UID] <= g.late {
+	s, _ := (&pass{cluster: &v1alpha1.CoordinationCluster{ObjectMeta: metav1.ObjectMeta{Name: key.Name}}, key: key}).seatOf(p.Name)
+	if g.starting[p.UID]++; g.starting[p.UID] <= g.late+g.apart*s.Ordinal {
 		return
 	}
 	p.Status.PodIP, p.Status.ContainerStatuses = "10.0.0.1", nil
@@ -147,12 +148,13 @@ func (g *rig) kubelet(p *corev1.Pod) {
 		p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "server", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff", Message: "no such image"}}}}
 	} else {
 		if g.running[p.Name] == "" {
-			s, _ := (&pass{cluster: &v1alpha1.CoordinationCluster{ObjectMeta: metav1.ObjectMeta{Name: key.Name}}, key: key}).seatOf(p.Name)
 			m := g.world.Start(p.Name, s.ServerName())
 			m.Connections, m.Version = 2, p.Spec.Containers[0].Image
 			g.running[p.Name] = p.UID
 		}
-		if g.world.Status(p.Name).GetReady() {
+		if !g.world.Status(p.Name).GetReady() {
+			g.unseen[p.UID] = 0
+		} else if g.unseen[p.UID]++; g.unseen[p.UID] > g.probes {
 			ready = corev1.ConditionTrue
 		}
 	}

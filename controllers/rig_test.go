@@ -50,12 +50,19 @@ type rig struct {
 	templates map[string]corev1.PodTemplateSpec // by revision
 	uids      int
 	running   map[string]types.UID
-	// late is for how many ticks a pod is there before it runs; starting counts them.
-	late     int
-	starting map[types.UID]int
+	// late is for how many ticks a pod is there before it runs, the pod of each ordinal
+	// apart longer than the one before it; starting counts them.
+	late, apart int
+	starting    map[types.UID]int
+	// probes is how many ticks it takes kubelet to see that a member is ready; unseen
+	// counts them.
+	probes int
+	unseen map[types.UID]int
 	// badImages can't be pulled.
 	badImages map[string]bool
 
+	// settled: the last that was written was Settled.
+	settled bool
 	// steady: the ensemble exists, and is never to be without a quorum.
 	steady bool
 	// fake: the API server is no real one.
@@ -80,7 +87,7 @@ func newRig(t testing.TB) *rig {
 
 func newRigOn(t testing.TB, api client.WithWatch) *rig {
 	g := &rig{api: api, t: t, world: members.New(), now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), templates: map[string]corev1.PodTemplateSpec{},
-		running: map[string]types.UID{}, starting: map[types.UID]int{}, badImages: map[string]bool{}}
+		running: map[string]types.UID{}, starting: map[types.UID]int{}, unseen: map[types.UID]int{}, badImages: map[string]bool{}}
 	g.world.OnCall = func(pod, call string) error {
 		if call != "Status" {
 			return g.before(call + " " + pod)
@@ -231,6 +238,12 @@ func (g *rig) pass() {
 		c := &v1alpha1.CoordinationCluster{}
 		if g.api.Get(context.Background(), key, c) == nil {
 			if p := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionProgressing); p != nil {
+				// Whoever waits for Settled finds what he asked for.
+				if settled := p.Reason == v1alpha1.ReasonSettled; settled && !g.settled && (c.Status.ReadyReplicas < ptr.Deref(c.Spec.Replicas, 3) || c.Status.ReadyObservers < ptr.Deref(c.Spec.Observers, 0)) {
+					g.fatalf("settled with %d voters and %d observers ready", c.Status.ReadyReplicas, c.Status.ReadyObservers)
+				} else {
+					g.settled = settled
+				}
 				g.log = append(g.log, fmt.Sprintf("%s %s: %s", p.Status, p.Reason, p.Message))
 			}
 		}
