@@ -1,11 +1,9 @@
 package controllers
 
 import (
+	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/json"
 	"fmt"
-	"sync"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -205,27 +203,31 @@ func (p *pass) applySet(ctx context.Context, observer bool, replicas, part int32
 
 // apply applies an object, unless it exists and is somebody else's.
 func (p *pass) apply(ctx context.Context, ac runtime.ApplyConfiguration) error {
-	m, intent, err := identity(ac)
+	m, wanted, err := identity(ac)
 	if err != nil {
 		return err
 	}
-	kind, name := m.Kind, m.Name
-	key := fmt.Sprintf("%s/%s/%s", kind, p.key.Namespace, name)
-	if found, err := p.Scheme().New(m.GroupVersionKind()); err == nil {
-		o := found.(client.Object)
-		at := client.ObjectKey{Namespace: p.key.Namespace, Name: name}
-		err = p.Get(ctx, at, o)
+	object := m.Kind + " " + m.Name
+	last, known := p.applied.of(p, object)
+	var found client.Object
+	if o, err := p.Scheme().New(m.GroupVersionKind()); err != nil {
+		known = false // a kind that nobody can read here: a PodMonitor
+	} else {
+		found = o.(client.Object)
+		at := client.ObjectKey{Namespace: p.key.Namespace, Name: m.Name}
+		err := p.Get(ctx, at, found)
 		if apierrors.IsNotFound(err) {
-			err = p.Reader.Get(ctx, at, o) // the cache has only what is labelled as a cluster's
+			err = p.Reader.Get(ctx, at, found) // the cache has only what is labelled as a cluster's
 		}
 		switch {
 		case apierrors.IsNotFound(err):
+			found = nil
 		case err != nil:
-			return fmt.Errorf("reading %s %s: %w", kind, name, err)
-		case !p.ours(o):
-			p.trouble = nameTaken(kind, name)
+			return fmt.Errorf("reading %s: %w", object, err)
+		case !p.ours(found):
+			p.trouble = nameTaken(m.Kind, m.Name)
 			return nil
-		case p.applied.is(key, intent, o.GetResourceVersion()):
+		case known && last.version == found.GetResourceVersion() && bytes.Equal(last.text, wanted):
 			return nil
 		}
 	}
@@ -233,52 +235,24 @@ func (p *pass) apply(ctx context.Context, ac runtime.ApplyConfiguration) error {
 		if meta.IsNoMatchError(err) {
 			return nil // a kind that is not installed here: a PodMonitor
 		}
-		return fmt.Errorf("applying %s %s: %w", kind, name, err)
+		return fmt.Errorf("applying %s: %w", object, err)
 	}
-	if after, _, err := identity(ac); err == nil {
-		p.applied.note(key, intent, after.ResourceVersion)
+	after, text, err := identity(ac)
+	if err != nil {
+		return fmt.Errorf("reading what has become of %s: %w", object, err)
+	}
+	p.applied.note(p, object, intent{wanted, after.ResourceVersion})
+	if known {
+		p.tellRepair(ctx, object, last, wanted, found, text)
 	}
 	return nil
 }
 
-// identity says what an apply configuration is about, and what it wants.
-func identity(ac runtime.ApplyConfiguration) (m metav1.PartialObjectMetadata, intent [sha256.Size]byte, err error) {
-	b, err := json.Marshal(ac)
-	if err != nil {
-		return m, intent, err
-	}
-	return m, sha256.Sum256(b), json.Unmarshal(b, &m)
-}
-
-// intents are what was applied last, so that an object that nobody has touched
-// since is not applied again. It spares the API server, and is not needed.
-type intents struct {
-	mu   sync.Mutex
-	have map[string]intent
-}
-
-type intent struct {
-	sum     [sha256.Size]byte
-	version string
-}
-
-func (i *intents) is(key string, sum [sha256.Size]byte, version string) bool {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return version != "" && i.have[key] == intent{sum, version}
-}
-
-func (i *intents) note(key string, sum [sha256.Size]byte, version string) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.have == nil {
-		i.have = map[string]intent{}
-	}
-	i.have[key] = intent{sum, version}
-}
-
 // remove deletes an object if it is there and ours.
 func (p *pass) remove(ctx context.Context, o client.Object) error {
+	if kind, err := p.GroupVersionKindFor(o); err == nil {
+		p.applied.drop(p, kind.Kind+" "+o.GetName())
+	}
 	err := p.Get(ctx, client.ObjectKeyFromObject(o), o)
 	if apierrors.IsNotFound(err) || meta.IsNoMatchError(err) {
 		return nil

@@ -2,6 +2,8 @@ package controllers
 
 import (
 	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -11,8 +13,8 @@ import (
 	"github.com/conclave-dev/conclave/internal/rollout"
 )
 
-// Every reason of the planners has its place in Progressing, and its line in the
-// manual.
+// Every reason of the planners has its place in Progressing, and every reason its
+// line in the manual.
 func TestReasonsAreKnown(t *testing.T) {
 	manual, err := os.ReadFile("../docs/operations.md")
 	if err != nil {
@@ -28,6 +30,22 @@ func TestReasonsAreKnown(t *testing.T) {
 	}
 	for _, r := range rollout.Reasons {
 		all = append(all, string(r))
+	}
+	// Events that are no planner's say their reason where they are told.
+	all = append(all, reasonRepaired, "DrainEnded")
+	sources, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	literal := regexp.MustCompile(`\.(?:tell|warn)\(ctx, "(\w+)"`)
+	for _, name := range sources {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range literal.FindAllStringSubmatch(string(text), -1) {
+			all = append(all, m[1])
+		}
 	}
 	for _, r := range all {
 		if !strings.Contains(string(manual), "| `"+r+"` | ") {

@@ -111,6 +111,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 			r.Projection.Forget(req.NamespacedName)
 			r.Ensembles.Forget(req.NamespacedName)
 			r.own.forget(req.NamespacedName)
+			r.applied.forget(req.NamespacedName)
 			forgetMetrics(req.NamespacedName)
 			return ctrl.Result{}, nil
 		}
