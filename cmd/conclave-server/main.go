@@ -132,6 +132,10 @@ func serve(ctx context.Context, stop func(), log *slog.Logger, opt member.Option
 	select {
 	case <-ctx.Done():
 		stop() // a second signal ends the process at once
+		if opt.Config.Leave > 0 {
+			log.Info("leaving: clients are served until nobody sends any more", "within", opt.Config.Leave)
+			m.Leave()
+		}
 		log.Info("stopping: leadership is handed over, clients are let go")
 		m.Stop()
 		return nil

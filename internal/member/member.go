@@ -245,6 +245,30 @@ func (m *Member) fail(err error) {
 	})
 }
 
+// leaveTick is how often a member that leaves looks whether its last client is gone.
+const leaveTick = 20 * time.Millisecond
+
+// Leave goes on serving for as long as conclave.leaveMs says: whoever tells a member
+// to stop may tell those who send it clients (a Service's endpoints, a load balancer)
+// at the same moment. Nothing is waited for where nobody is served: without an
+// ensemble, after a failure, and when the member is drained and its last client is
+// gone. Stop is due then.
+func (m *Member) Leave() {
+	end := time.NewTimer(m.cfg.Leave)
+	defer end.Stop()
+	tick := time.NewTicker(leaveTick)
+	defer tick.Stop()
+	for m.node.Load() != nil && !(m.drainSince.Load() != 0 && m.server.Connections() == 0) {
+		select {
+		case <-end.C:
+			return
+		case <-m.failed:
+			return
+		case <-tick.C:
+		}
+	}
+}
+
 // drainTime bounds how long a member takes to hand over and let its clients go
 // when it is told to stop.
 const drainTime = 5 * time.Second

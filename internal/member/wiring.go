@@ -89,6 +89,7 @@ func (m *Member) properties() map[string]string {
 		"skipACL": fmt.Sprint(c.SkipACL), "enforceQuota": fmt.Sprint(c.EnforceQuota),
 		"extendedTypesEnabled": fmt.Sprint(c.ExtendedTypesEnabled), "reconfigEnabled": fmt.Sprint(c.ReconfigEnabled),
 		"conclave.heartbeatMs": fmt.Sprint(c.Heartbeat.Milliseconds()), "conclave.electionMs": fmt.Sprint(c.Election.Milliseconds()),
+		"conclave.leaveMs":        fmt.Sprint(c.Leave.Milliseconds()),
 		"conclave.maxUnsentBytes": fmt.Sprint(c.MaxUnsentBytes), "conclave.maxOutstandingPerSession": fmt.Sprint(c.MaxOutstandingPerSession),
 	}
 }

@@ -18,10 +18,11 @@ const (
 )
 
 // zooCfg renders zoo.cfg. What the user's keys may say is decided by the CRD; of
-// the keys here only the purge's can be among them.
+// the keys here only the purge's and leaveMs can be among them.
 func zooCfg(c *v1alpha1.CoordinationCluster) string {
 	s := &c.Spec
 	keys := map[string]string{
+		"conclave.leaveMs":          strconv.Itoa(leaveMillis),
 		"autopurge.purgeInterval":   "1",
 		"autopurge.snapRetainCount": "3",
 	}

@@ -280,15 +280,20 @@ func TestConfigIsTheServers(t *testing.T) {
 				cfg.TLS.Dir != configDir+"/tls" || cfg.TLS.ServerName != TLSName(c) || cfg.TickTime.Milliseconds() != int64(c.Spec.Sessions.TickMilliseconds) {
 				t.Errorf("%s: %+v", name, cfg)
 			}
+			if cfg.Leave.Milliseconds() != leaveMillis || cfg.Leave.Seconds() > graceSeconds/4 {
+				t.Errorf("%s: it leaves for %v, and has %d s for everything", name, cfg.Leave, graceSeconds)
+			}
 			if name == "full" && (cfg.DataLogDir != logDir || cfg.SnapCount != 50000 || cfg.SnapRetainCount != 5 || cfg.MaxCnxns != 10000 || cfg.MinSessionTimeout.Milliseconds() != 1500) {
 				t.Errorf("%s: %+v", name, cfg)
 			}
 		}
 	}
 	c := cluster(func(s *v1alpha1.CoordinationClusterSpec) {
-		s.Server.Config = map[string]v1alpha1.ConfigValue{"snapCount": `a\b`}
+		s.Server.Config = map[string]v1alpha1.ConfigValue{"snapCount": `a\b`, "conclave.leaveMs": "15000"}
 	})
 	if text := zooCfg(c); !strings.Contains(text, `snapCount=a\\b`) {
 		t.Errorf("a backslash: %s", text)
+	} else if strings.Count(text, "conclave.leaveMs=") != 1 || !strings.Contains(text, "conclave.leaveMs=15000\n") {
+		t.Errorf("another time to leave: %s", text)
 	}
 }

@@ -143,7 +143,7 @@ func changedServer(a, b *corev1.Container) []string {
 	same("image", []any{a.Image, a.ImagePullPolicy}, []any{b.Image, b.ImagePullPolicy}, "use spec.image or spec.version, and spec.imagePullPolicy: a change of them is rolled out with care")
 	same("command", []any{a.Command, a.Args, a.WorkingDir}, []any{b.Command, b.Args, b.WorkingDir}, "use spec.server for the server's options")
 	same("startupProbe, livenessProbe, readinessProbe", []any{a.StartupProbe, a.LivenessProbe, a.ReadinessProbe}, []any{b.StartupProbe, b.LivenessProbe, b.ReadinessProbe}, "they ask the server itself")
-	same("lifecycle", a.Lifecycle, b.Lifecycle, "the server is taken leave of before it ends")
+	same("lifecycle", a.Lifecycle, b.Lifecycle, "the server itself takes leave of its clients when it is told to stop; for how long, conclave.leaveMs says in spec.server.config")
 	same("ports", missing(a.Ports, b.Ports), []corev1.ContainerPort(nil), "others go by the ports that there are; more can be added")
 	same("volumeMounts", missing(a.VolumeMounts, b.VolumeMounts), []corev1.VolumeMount(nil), "data and configuration are there; more can be added")
 	same("env", missing(a.Env, b.Env), []corev1.EnvVar(nil), "the operator has set it; more can be added")

@@ -41,7 +41,7 @@ func TestOverride(t *testing.T) {
 		{"our environment", `{spec: {containers: [{name: server, env: [{name: POD_NAME, value: a, valueFrom: null}]}]}}`, "env can't be overridden"},
 		{"probes", `{spec: {containers: [{name: server, livenessProbe: null}]}}`, "they ask the server itself"},
 		{"a probe's patience", `{spec: {containers: [{name: server, readinessProbe: {failureThreshold: 9}}]}}`, "they ask the server itself"},
-		{"lifecycle", `{spec: {containers: [{name: server, lifecycle: null}]}}`, "lifecycle can't be overridden"},
+		{"lifecycle", `{spec: {containers: [{name: server, lifecycle: {preStop: {sleep: {seconds: 1}}}}]}}`, "lifecycle can't be overridden"},
 		{"ports", `{spec: {containers: [{name: server, ports: [{containerPort: 2181, $patch: delete}]}]}}`, "ports can't be overridden"},
 		{"mounts", `{spec: {containers: [{name: server, volumeMounts: [{mountPath: /data, name: a}]}], volumes: [{name: a, emptyDir: {}}]}}`, "volumeMounts can't be overridden"},
 		{"the configuration's volume", `{spec: {volumes: [{name: config, projected: null, emptyDir: {}}]}}`, "spec.volumes[config] can't be overridden"},

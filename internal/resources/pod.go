@@ -15,9 +15,11 @@ import (
 const user = 65532
 
 const (
-	// leaveSeconds is how long a pod that was told to end goes on serving: until it
-	// is gone from the EndpointSlices, and nodes send it no new clients.
-	leaveSeconds = 5
+	// leaveMillis is how long a pod that was told to end goes on serving: until it is
+	// gone from the EndpointSlices, and nodes send it no new clients. The server does
+	// the waiting, and no preStop hook, since it knows when there is nothing to wait
+	// for: one that the operator has drained takes no clients anyway.
+	leaveMillis = 5000
 	// graceSeconds is the time for that, for handing over leadership, and for
 	// letting clients go. The operator drains a member before it deletes the pod, so
 	// this need not last for a drain: it is for those whom others evict.
@@ -84,7 +86,6 @@ func server(c *v1alpha1.CoordinationCluster, r Role, image string) corev1.Contai
 		StartupProbe:   probe("live", 2, 300),
 		LivenessProbe:  probe("live", 10, 6),
 		ReadinessProbe: probe("ready", 2, 1),
-		Lifecycle:      &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: leaveSeconds}}},
 		// A member that ends says why on its last line; status shows it.
 		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 		SecurityContext: &corev1.SecurityContext{

@@ -132,6 +132,9 @@ type Config struct {
 	// Election is the silence of the leader after which a member stands for
 	// election. At least five heartbeats.
 	Election time.Duration
+	// Leave is how long a server that is told to stop goes on serving, unless it is
+	// drained.
+	Leave time.Duration
 	// MaxUnsentBytes bounds the replies and events that wait in memory for one
 	// connection to take them.
 	MaxUnsentBytes int

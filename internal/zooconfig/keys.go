@@ -156,6 +156,8 @@ var settings = []setting{
 		doc: "Time between the leader's heartbeats."},
 	{name: "conclave.electionMs", java: own, kind: whole(25, 600_000, func(d *draft) *int { return &d.electionMs }),
 		doc: "Silence of the leader, in milliseconds, after which the members elect another; at least 5 heartbeats. Default: 500, or 10 heartbeats if that is longer."},
+	{name: "conclave.leaveMs", java: own, def: "0", kind: millis(0, 600_000, func(d *draft) *time.Duration { return &d.Leave }),
+		doc: "Time for which a server that is told to stop (SIGTERM) goes on serving, until nobody sends it clients any more. It is over at once if the server is drained and its last client is gone."},
 	{name: "conclave.maxUnsentBytes", java: own, def: "16777216", kind: bytes(64<<10, 1<<30, func(d *draft) *int { return &d.MaxUnsentBytes }),
 		doc: "Most bytes in memory for one connection: replies and events that it has not taken, and requests that are not answered yet."},
 	{name: "conclave.maxOutstandingPerSession", java: own, def: "1000", kind: whole(1, 1_000_000, func(d *draft) *int { return &d.MaxOutstandingPerSession }),

@@ -3,6 +3,7 @@ package process
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/conclave-dev/conclave/internal/admin"
+	"github.com/conclave-dev/conclave/internal/admin/adminpb"
 	"github.com/conclave-dev/conclave/test/conformance/wire"
 )
 
@@ -104,6 +106,50 @@ func TestStopBeforeItServes(t *testing.T) {
 		return nil
 	})
 	s.stop()
+}
+
+// TestLeaving tells a member to stop that is to serve on for as long as anybody may
+// send it clients. It does, until it is drained and its last client is gone.
+func TestLeaving(t *testing.T) {
+	t.Parallel()
+	dir := dataDir(t)
+	start := func() *server {
+		return start(t, program(t), zooCfg(t, dir, "conclave.leaveMs=600000")).mustServe()
+	}
+	leaves := func(s *server) {
+		t.Helper()
+		if err := s.p.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "it is leaving", func() error {
+			if len(s.log.lines("leaving:")) == 0 {
+				return errors.New("it says nothing of it")
+			}
+			return nil
+		})
+	}
+	s := start()
+	leaves(s)
+	c := connect(t, s.addr)
+	c.must(t, wire.OpCreate, wire.CreateBody("/late", nil, wire.OpenACL, 0))
+	if _, err := adminpb.NewAdminClient(adminConn(t, "unix:"+admin.SocketPath(filepath.Join(dir, "data")))).Drain(t.Context(), &adminpb.DrainRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.exit(); got != "exit 0" {
+		t.Fatalf("%s\n%s", got, s.log)
+	}
+	closed(t, c)
+
+	// Who can't wait tells it again.
+	s = start()
+	connect(t, s.addr).must(t, wire.OpGetChildren, wire.WatchBody("/late", false))
+	leaves(s)
+	if err := s.p.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.exit(); got != "terminated" {
+		t.Errorf("%s\n%s", got, s.log)
+	}
 }
 
 // watchHealth holds a stream of the admin API open: a stopping member waits for
