@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -129,6 +131,63 @@ func TestChart(t *testing.T) {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
+	}
+}
+
+// With the chart's own values the Deployment is config's. All else in the chart is
+// so because it is made of config; here patches name places by their numbers, and
+// values.yaml says again what config says.
+func TestDeploymentIsTheSame(t *testing.T) {
+	text, err := os.ReadFile("../../config/manager/deployment.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var config map[string]any
+	if err := yaml.Unmarshal(text, &config); err != nil {
+		t.Fatal(err)
+	}
+	at := func(v any, path ...any) any {
+		for _, p := range path {
+			switch p := p.(type) {
+			case string:
+				v = v.(map[string]any)[p]
+			case int:
+				v = v.([]any)[p]
+			}
+		}
+		return v
+	}
+	want, got := at(config, "spec"), at(rendered(t, nil)["Deployment/conclave-operator"], "spec")
+	pod := at(got, "template", "spec").(map[string]any)
+	for _, empty := range []string{"affinity", "nodeSelector", "tolerations", "imagePullSecrets"} {
+		if len(fmt.Sprint(pod[empty])) > len("map[]") {
+			t.Errorf("%s is %v", empty, pod[empty])
+		}
+		delete(pod, empty)
+	}
+	if pod["serviceAccountName"] != "conclave-operator" {
+		t.Errorf("serviceAccountName is %v", pod["serviceAccountName"])
+	}
+	pod["serviceAccountName"] = "operator"
+	operator := at(pod, "containers", 0).(map[string]any)
+	if operator["imagePullPolicy"] != "IfNotPresent" {
+		t.Errorf("imagePullPolicy is %v", operator["imagePullPolicy"])
+	}
+	delete(operator, "imagePullPolicy")
+	image := operator["image"]
+	operator["image"] = "conclave"
+	for _, e := range operator["env"].([]any) {
+		if v := e.(map[string]any); v["name"] == "OPERATOR_IMAGE" {
+			if v["value"] != image {
+				t.Errorf("the image is %v, and the operator is told %v", image, v["value"])
+			}
+			v["value"] = "conclave"
+		}
+	}
+	if !reflect.DeepEqual(got, want) {
+		a, _ := yaml.Marshal(got)
+		b, _ := yaml.Marshal(want)
+		t.Errorf("the chart's\n%s\nis not config's\n%s", a, b)
 	}
 }
 
