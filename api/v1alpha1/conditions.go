@@ -70,7 +70,8 @@ const (
 	// ReasonCreatingObjects (True): Services, StatefulSets and the like are being
 	// made, or were changed by somebody and are being repaired.
 	ReasonCreatingObjects = "CreatingObjects"
-	// ReasonWaitingForPods (True): pods are not running yet; the message says why.
+	// ReasonWaitingForPods (True): pods are not running, or not ready yet; the message
+	// says which and why.
 	ReasonWaitingForPods = "WaitingForPods"
 	// ReasonLookingForData (True): every pod is asked whether it has data, before an
 	// ensemble is founded.
