@@ -80,6 +80,7 @@ var keyCases = []keyCase{
 	{"conclave.peerAddress", func(c *Config) any { return c.PeerAddress }, "", map[string]any{":2888": ""}, []string{"host"}},
 	{"conclave.heartbeatMs", func(c *Config) any { return c.Heartbeat }, 50 * ms, map[string]any{"5": 5 * ms, "5000": 5000 * ms}, []string{"4", "5001"}},
 	{"conclave.electionMs", func(c *Config) any { return c.Election }, 500 * ms, map[string]any{"250": 250 * ms, "600000": 600000 * ms}, []string{"249", "24", "600001"}},
+	{"conclave.leaveMs", func(c *Config) any { return c.Leave }, 0 * ms, map[string]any{"5000": 5000 * ms, "600000": 600000 * ms}, []string{"-1", "600001", "soon"}},
 	{"conclave.maxUnsentBytes", func(c *Config) any { return c.MaxUnsentBytes }, 16 << 20, map[string]any{"65536": 65536, "1073741824": 1 << 30}, []string{"65535", "1073741825"}},
 	{"conclave.maxOutstandingPerSession", func(c *Config) any { return c.MaxOutstandingPerSession }, 1000, map[string]any{"1": 1, "1000000": 1000000}, []string{"0", "1000001"}},
 }
