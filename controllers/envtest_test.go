@@ -162,7 +162,7 @@ func TestSettledMeansSilent(t *testing.T) {
 // Status has two writers, and neither takes away what the other has written.
 func TestTwoWritersOfStatus(t *testing.T) {
 	g := newServerRig(t)
-	s := &shown{spare: 1000}
+	s := &shown{}
 	g.r.Projection = s
 	g.create(size(1, 0))
 	g.settle(300)

@@ -16,11 +16,9 @@ type Projection interface {
 	Forget(client.ObjectKey)
 	// View is what status says of it, if there is something to say.
 	View(client.ObjectKey) (projector.View, bool)
-	// Wakes are the clusters whose views have changed.
+	// Wakes are the clusters whose views have changed. Each change has had its turn
+	// among writes of status.
 	Wakes() <-chan event.GenericEvent
-	// Spare takes one of the writes of status that clients' doings may bring about, if
-	// one is left for now. Each view that changes has taken one.
-	Spare() bool
 }
 
 // project tells the projection what this pass has seen. A cluster that is about to

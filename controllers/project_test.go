@@ -18,18 +18,11 @@ type shown struct {
 	view   *projector.View
 	target *projector.Target
 	forgot int
-	// spare writes of status are left; spent were asked for.
-	spare, spent int
 }
 
 func (s *shown) Follow(t projector.Target)        { s.target = &t }
 func (s *shown) Forget(client.ObjectKey)          { s.forgot++; s.target = nil }
 func (s *shown) Wakes() <-chan event.GenericEvent { return nil }
-func (s *shown) Spare() bool {
-	s.spent++
-	s.spare--
-	return s.spare >= 0
-}
 func (s *shown) View(client.ObjectKey) (projector.View, bool) {
 	if s.view == nil {
 		return projector.View{}, false
@@ -42,7 +35,7 @@ func (s *shown) View(client.ObjectKey) (projector.View, bool) {
 // who leads, that there is no quorum, and that the cluster is gone.
 func TestProjected(t *testing.T) {
 	g := newRig(t)
-	s := &shown{spare: 1000}
+	s := &shown{}
 	g.r.Projection = s
 	g.create(size(3, 0))
 	g.until(v1alpha1.ConditionSessionsSynced, v1alpha1.ReasonNotFounded, 10)
@@ -100,7 +93,7 @@ func TestProjected(t *testing.T) {
 // way: what it latches rests upon other things.
 func TestShownWhileMembersAreAsked(t *testing.T) {
 	g := newRig(t)
-	s := &shown{spare: 1000}
+	s := &shown{}
 	g.r.Projection = s
 	g.create(size(3, 0))
 	g.settle(100)
@@ -130,31 +123,5 @@ func TestShownWhileMembersAreAsked(t *testing.T) {
 	g.healthy()
 	if got := g.cluster().Status.Sessions; got.Total != total {
 		t.Errorf("%+v, want %d: a pass has put back what it had read", got, total)
-	}
-}
-
-// What clients alone bring about is written as often as there is room for it.
-func TestClientsWritesAreBounded(t *testing.T) {
-	g := newRig(t)
-	s := &shown{spare: 1000}
-	g.r.Projection = s
-	g.create(size(3, 0))
-	g.settle(100)
-	for _, spare := range []int{0, 1} {
-		s.spare, s.spent = spare, 0
-		g.world.Process("zoo-1").Connections += 5
-		was := g.cluster().ResourceVersion
-		g.pass()
-		if is := g.cluster().ResourceVersion; (is != was) != (spare == 1) || s.spent != 1 {
-			t.Errorf("%d to spare: version %s, was %s; asked for %d", spare, is, was, s.spent)
-		}
-	}
-	// What is more than that is not kept waiting.
-	s.spare, s.spent = 0, 0
-	g.world.Process("zoo-1").Connections += 5
-	g.edit(size(1, 0))
-	g.pass()
-	if got := g.cluster().Status.Target.Replicas; got != 1 || s.spent != 0 {
-		t.Errorf("target %d, asked for %d", got, s.spent)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/conclave-dev/conclave/api/v1alpha1"
 	"github.com/conclave-dev/conclave/internal/ensemble"
 	"github.com/conclave-dev/conclave/internal/membership"
+	"github.com/conclave-dev/conclave/internal/pace"
 	"github.com/conclave-dev/conclave/internal/pki"
 	"github.com/conclave-dev/conclave/internal/resources"
 	"github.com/conclave-dev/conclave/internal/rollout"
@@ -35,6 +36,8 @@ type Reconciler struct {
 	Ensembles Ensembles
 	// Projection reads the session streams, and writes Leases.
 	Projection Projection
+	// Turns say when figures may be written into status, of all clusters.
+	Turns *pace.Line
 	// Image is the operator's own, which clusters get that name none.
 	Image string
 	// Policy is how long certificates last.
@@ -46,6 +49,7 @@ type Reconciler struct {
 
 	own     ownCertificates
 	applied intents
+	figured moments
 }
 
 // Ensembles connects to the members of clusters.
@@ -112,6 +116,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 			r.Ensembles.Forget(req.NamespacedName)
 			r.own.forget(req.NamespacedName)
 			r.applied.forget(req.NamespacedName)
+			r.figured.forget(req.NamespacedName)
+			r.Turns.Leave(passWriter(req.NamespacedName))
 			forgetMetrics(req.NamespacedName)
 			return ctrl.Result{}, nil
 		}

@@ -27,6 +27,7 @@ import (
 	"github.com/conclave-dev/conclave/internal/ensemble"
 	members "github.com/conclave-dev/conclave/internal/ensemble/fake"
 	"github.com/conclave-dev/conclave/internal/membership"
+	"github.com/conclave-dev/conclave/internal/pace"
 	"github.com/conclave-dev/conclave/internal/pki"
 	"github.com/conclave-dev/conclave/internal/projector"
 )
@@ -127,7 +128,7 @@ func (g *rig) restart() {
 			})
 		},
 	})
-	g.r = &Reconciler{Client: c, Reader: c, Recorder: (*story)(g), Ensembles: everywhere{g.world}, Projection: (*unprojected)(nil), Image: "conclave:1", Policy: pki.DefaultPolicy,
+	g.r = &Reconciler{Client: c, Reader: c, Recorder: (*story)(g), Ensembles: everywhere{g.world}, Projection: (*unprojected)(nil), Turns: new(pace.Line), Image: "conclave:1", Policy: pki.DefaultPolicy,
 		Now: func() time.Time { return g.now }, FreshID: func() string { g.fresh++; return fmt.Sprintf("%032x", g.fresh) }}
 }
 
@@ -149,8 +150,6 @@ func (*unprojected) Forget(client.ObjectKey) {}
 func (*unprojected) Wakes() <-chan event.GenericEvent { return nil }
 
 func (*unprojected) View(client.ObjectKey) (projector.View, bool) { return projector.View{}, false }
-
-func (*unprojected) Spare() bool { return true }
 
 // story keeps the events.
 type story rig

@@ -107,13 +107,3 @@ func unshown(s *v1alpha1.CoordinationClusterStatus) *v1alpha1.CoordinationCluste
 	out.Conditions = slices.DeleteFunc(out.Conditions, func(c metav1.Condition) bool { return slices.Contains(shownConditions, c.Type) })
 	return out
 }
-
-// undrifted is status without what changes with every client's doings.
-func undrifted(s *v1alpha1.CoordinationClusterStatus) *v1alpha1.CoordinationClusterStatus {
-	out := unshown(s)
-	for i := range out.Members {
-		m := &out.Members[i]
-		m.Zxid, m.Connections, m.Lag = "", 0, 0
-	}
-	return out
-}

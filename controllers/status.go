@@ -26,12 +26,7 @@ func (p *pass) writeStatus(ctx context.Context) error {
 	p.summarize()
 	p.setConditions()
 	p.measure()
-	if equality.Semantic.DeepEqual(unshown(&p.cluster.Status), unshown(p.status)) {
-		return nil
-	}
-	// How many writes clients can bring about is bounded, whoever writes.
-	if equality.Semantic.DeepEqual(undrifted(&p.cluster.Status), undrifted(p.status)) && !p.Projection.Spare() {
-		p.again = min(p.again, watching)
+	if !p.worthWriting() {
 		return nil
 	}
 	ac, err := statusOf(p.cluster, p.status, false)
@@ -44,6 +39,7 @@ func (p *pass) writeStatus(ctx context.Context) error {
 		}
 		err := p.Status().Apply(ctx, ac, client.FieldOwner(v1alpha1.FieldOwner), client.ForceOwnership)
 		if err == nil {
+			p.figured.note(p.key, p.Now())
 			p.announce(ctx)
 			return nil
 		}

@@ -32,6 +32,7 @@ import (
 
 	"github.com/conclave-dev/conclave/api/v1alpha1"
 	"github.com/conclave-dev/conclave/controllers"
+	"github.com/conclave-dev/conclave/internal/pace"
 	"github.com/conclave-dev/conclave/internal/pki"
 	"github.com/conclave-dev/conclave/internal/projection/leases"
 	"github.com/conclave-dev/conclave/internal/projector"
@@ -210,13 +211,14 @@ func run(f flags) error {
 		return fmt.Errorf("starting: %w", err)
 	}
 	recorder := m.GetEventRecorder("conclave-operator")
+	turns := pace.New(pace.PerSecond)
 	projection := projector.New(projector.Options{Client: m.GetClient(), Reader: m.GetAPIReader(), Cache: m.GetCache(), Recorder: recorder,
-		Pod: projector.PodsBy(m.GetClient()), Now: time.Now, Limits: leases.DefaultLimits})
+		Pod: projector.PodsBy(m.GetClient()), Now: time.Now, Limits: leases.DefaultLimits, Turns: turns})
 	if err := m.Add(projection); err != nil {
 		return fmt.Errorf("starting: %w", err)
 	}
 	r := &controllers.Reconciler{
-		Client: m.GetClient(), Reader: m.GetAPIReader(), Recorder: recorder, Ensembles: controllers.NewConnections(), Projection: projection,
+		Client: m.GetClient(), Reader: m.GetAPIReader(), Recorder: recorder, Ensembles: controllers.NewConnections(), Projection: projection, Turns: turns,
 		Image: f.image, Policy: pki.DefaultPolicy, Now: time.Now, FreshID: controllers.RandomID,
 	}
 	if err := r.SetupWithManager(m, f.workers); err != nil {

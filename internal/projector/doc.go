@@ -9,5 +9,5 @@
 // it again), one notice for each Lease, the writes under way.
 //
 // In the room: streams, watches, writes. Not in the room: decisions about them, and
-// status, which has one writer.
+// status, which controllers write.
 package projector

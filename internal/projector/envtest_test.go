@@ -26,6 +26,7 @@ import (
 	"github.com/conclave-dev/conclave/api/v1alpha1"
 	"github.com/conclave-dev/conclave/internal/admin/adminpb"
 	"github.com/conclave-dev/conclave/internal/ensemble"
+	"github.com/conclave-dev/conclave/internal/pace"
 	"github.com/conclave-dev/conclave/internal/projection/leases"
 	"github.com/conclave-dev/conclave/internal/projection/summary"
 	"github.com/conclave-dev/conclave/test/api/apiserver"
@@ -243,7 +244,7 @@ func newStage(t *testing.T, rules ...v1alpha1.LeaseRule) *stage {
 			t.Error(err)
 		}
 	})
-	g.p = New(Options{Client: api, Reader: api, Cache: c, Recorder: g.events, Pod: PodsBy(c), Now: time.Now, Limits: leases.DefaultLimits})
+	g.p = New(Options{Client: api, Reader: api, Cache: c, Recorder: g.events, Pod: PodsBy(c), Now: time.Now, Limits: leases.DefaultLimits, Turns: pace.New(pace.PerSecond)})
 	wg.Go(func() {
 		if err := g.p.Start(ctx); err != nil {
 			t.Error(err)

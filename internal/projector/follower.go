@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/conclave-dev/conclave/api/v1alpha1"
+	"github.com/conclave-dev/conclave/internal/pace"
 	"github.com/conclave-dev/conclave/internal/projection/crd"
 	"github.com/conclave-dev/conclave/internal/projection/leases"
 	"github.com/conclave-dev/conclave/internal/projection/mirror"
@@ -83,6 +84,8 @@ type follower struct {
 	written  string
 	viewedAt time.Time
 	asleep   bool
+	// turn is when to ask again whether the view may change; zero if it is not to.
+	turn time.Time
 }
 
 type notice struct {
@@ -129,6 +132,7 @@ func (f *follower) wake() {
 func (f *follower) run() {
 	defer f.stop()
 	defer func() { f.planner.Close(f.p.o.Now()) }()
+	defer func() { f.p.o.Turns.Leave(f.writer()) }()
 	select {
 	case <-f.p.ready:
 	case <-f.ctx.Done():
@@ -212,9 +216,12 @@ func (f *follower) step() time.Duration {
 		wait = min(wait, max(again.Sub(now), time.Millisecond))
 	}
 	f.tell(now)
-	if now.Sub(f.lookAt) >= looks {
+	if now.Sub(f.lookAt) >= looks || f.waits() && !now.Before(f.turn) {
 		f.lookAt = now
 		f.look(t, now)
+	}
+	if f.waits() {
+		wait = min(wait, max(f.turn.Sub(now), time.Millisecond))
 	}
 	return wait
 }
@@ -277,11 +284,15 @@ func (f *follower) look(t Target, now time.Time) {
 	said := saying(v)
 	due, _ := f.gate.Due(s, now)
 	if f.hasView && !due && (said == f.written || now.Sub(f.viewedAt) < counts) {
+		if f.waits() { // what was to be told is so no more
+			f.p.o.Turns.Leave(f.writer())
+			f.turn = time.Time{}
+		}
 		f.rouse()
 		return
 	}
-	if !f.p.views.take(now) {
-		return // all clusters together write more than they may; it is tried again
+	if !f.mayTell(v, said != f.written || !f.gate.Drifts(s), now) {
+		return
 	}
 	f.gate.Wrote(s, now)
 	f.written = said
@@ -292,6 +303,30 @@ func (f *follower) look(t Target, now time.Time) {
 	f.asleep = true
 	f.rouse()
 }
+
+// mayTell tells whether the view may change now. What is not fresh any more is not
+// shown as fresh until there is a turn; everything else waits for its turn, and
+// longer if it is not news.
+func (f *follower) mayTell(v View, news bool, now time.Time) (ok bool) {
+	if was := f.view.SessionsSynced; f.hasView && was.Status == metav1.ConditionTrue && v.SessionsSynced.Status != was.Status {
+		f.p.o.Turns.Pass(f.writer(), now)
+		f.turn = time.Time{}
+		return true
+	}
+	patience := pace.Calm
+	if news || !f.hasView {
+		patience = pace.Prompt
+	}
+	if ok, f.turn = f.p.o.Turns.Take(f.writer(), patience, now); ok {
+		f.turn = time.Time{}
+	}
+	return ok
+}
+
+func (f *follower) writer() pace.Writer { return pace.Writer{Cluster: f.key, Part: "sessions"} }
+
+// waits tells whether the view is to change as soon as it may.
+func (f *follower) waits() bool { return !f.turn.IsZero() }
 
 // saying is what a view says of Leases and in its conditions, but for when.
 func saying(v View) string {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/conclave-dev/conclave/api/v1alpha1"
 	"github.com/conclave-dev/conclave/internal/ensemble"
+	"github.com/conclave-dev/conclave/internal/pace"
 	"github.com/conclave-dev/conclave/internal/projection/leases"
 	"github.com/conclave-dev/conclave/internal/projection/summary"
 )
@@ -63,6 +64,8 @@ type Options struct {
 	Now func() time.Time
 	// Limits of writes of Leases, for all clusters together.
 	Limits leases.Limits
+	// Turns say when a view may change: each change is a write of status.
+	Turns *pace.Line
 }
 
 // Pod is a client's pod.
@@ -71,19 +74,13 @@ type Pod struct {
 	Created time.Time
 }
 
-const (
-	// viewRate is how many views change in a second, of all clusters together: each
-	// is a write of status. Other writes that clients bring about take of the same.
-	viewRate, viewBurst = 4, 1
-	// wakes is how many clusters wait for the reconciler at a time; more try again.
-	wakes = 1024
-)
+// wakes is how many clusters wait for the reconciler at a time; more try again.
+const wakes = 1024
 
 // Projector keeps a follower for each cluster. It is a manager's Runnable.
 type Projector struct {
 	o      Options
 	budget *leases.Budget
-	views  limiter
 	wake   chan event.GenericEvent
 
 	// ctx ends all followers; ready is closed when the cache has all Leases.
@@ -99,7 +96,7 @@ type Projector struct {
 
 // New makes a Projector, which does nothing until it is started.
 func New(o Options) *Projector {
-	p := &Projector{o: o, budget: leases.NewBudget(o.Limits), views: limiter{rate: viewRate, burst: viewBurst},
+	p := &Projector{o: o, budget: leases.NewBudget(o.Limits),
 		wake: make(chan event.GenericEvent, wakes), ready: make(chan struct{}), followers: make(map[client.ObjectKey]*follower)}
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	return p
@@ -198,33 +195,4 @@ func (p *Projector) View(key client.ObjectKey) (v View, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.view, f.hasView
-}
-
-// Spare takes one of the writes of status that views are bounded by, for one that
-// has no view's news.
-func (p *Projector) Spare() bool { return p.views.take(p.o.Now()) }
-
-// limiter is a token bucket. It is safe for concurrent use.
-type limiter struct {
-	rate, burst float64
-
-	mu     sync.Mutex
-	tokens float64
-	at     time.Time
-}
-
-func (l *limiter) take(now time.Time) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.at.IsZero() {
-		l.tokens = l.burst
-	} else if now.After(l.at) {
-		l.tokens = min(l.burst, l.tokens+l.rate*now.Sub(l.at).Seconds())
-	}
-	l.at = now
-	if l.tokens < 1 {
-		return false
-	}
-	l.tokens--
-	return true
 }

@@ -118,6 +118,10 @@ func (g *Gate) Due(s Summary, now time.Time) (due bool, again time.Time) {
 	return !now.Before(again), again
 }
 
+// Drifts tells whether s says nothing else than what was written last, but for what
+// moves all the time.
+func (g *Gate) Drifts(s Summary) bool { return g.begun && sameStates(g.last, s) }
+
 // Wrote tells that s was written.
 func (g *Gate) Wrote(s Summary, now time.Time) {
 	g.last, g.at, g.begun, g.differs = s, now, true, time.Time{}
