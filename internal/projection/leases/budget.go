@@ -19,7 +19,7 @@ type Limits struct {
 
 // DefaultLimits leave room for status and Events below a hundred writes a second in
 // all, and for status below twenty where nothing changes.
-var DefaultLimits = Limits{Writes: 92, Renewals: 15, Cleanups: 2}
+var DefaultLimits = Limits{Writes: 90, Renewals: 15, Cleanups: 2}
 
 // Budget is what an operator may write. All clusters share it. It is safe for
 // concurrent use.
