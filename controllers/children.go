@@ -243,7 +243,7 @@ func (p *pass) apply(ctx context.Context, ac runtime.ApplyConfiguration) error {
 	}
 	p.applied.note(p, object, intent{wanted, after.ResourceVersion})
 	if known {
-		p.tellRepair(ctx, object, last, wanted, found, text)
+		p.tellRepair(ctx, last, wanted, found, &after, text)
 	}
 	return nil
 }

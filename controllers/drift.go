@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -94,30 +95,34 @@ func (i *intents) forget(cluster client.ObjectKey) {
 }
 
 // tellRepair tells that an apply has put back what somebody had changed, or deleted
-// if found is nil. text is the object as it is now. What follows from the spec is not
-// told here, nor what others have added and the operator does not mind.
-func (p *pass) tellRepair(ctx context.Context, object string, last intent, wanted []byte, found client.Object, text []byte) {
-	if found == nil {
-		p.tell(ctx, reasonRepaired, "Repair", object+" was deleted by somebody else, and is made again")
-		return
+// if found is nil. now is the object as it is after it, which text has in full. What
+// follows from the spec is not told here, nor what others have added and the operator
+// does not mind.
+func (p *pass) tellRepair(ctx context.Context, last intent, wanted []byte, found client.Object, now *metav1.PartialObjectMetadata, text []byte) {
+	object := now.Kind + " " + now.Name
+	message := object + " was deleted by somebody else, and is made again"
+	if found != nil {
+		// A cache that lags shows what it was before the last apply.
+		if order, err := resourceversion.CompareResourceVersion(found.GetResourceVersion(), last.version); err != nil || order <= 0 {
+			return
+		}
+		fields, err := repaired(last.text, wanted, found, text)
+		if err != nil {
+			log.FromContext(ctx).Error(err, "what was applied can't be compared with what was there", "object", object)
+		}
+		if len(fields) == 0 {
+			return
+		}
+		const most = 8
+		more := ""
+		if len(fields) > most {
+			more = fmt.Sprintf(" and %d more", len(fields)-most)
+		}
+		message = fmt.Sprintf("%s was changed by somebody else, and is put back: %s%s", object, strings.Join(fields[:min(most, len(fields))], ", "), more)
 	}
-	// A cache that lags shows what it was before the last apply.
-	if order, err := resourceversion.CompareResourceVersion(found.GetResourceVersion(), last.version); err != nil || order <= 0 {
-		return
-	}
-	fields, err := repaired(last.text, wanted, found, text)
-	if err != nil {
-		log.FromContext(ctx).Error(err, "what was applied can't be compared with what was there", "object", object)
-	}
-	if len(fields) == 0 {
-		return
-	}
-	const most = 8
-	more := ""
-	if len(fields) > most {
-		more = fmt.Sprintf(" and %d more", len(fields)-most)
-	}
-	p.tell(ctx, reasonRepaired, "Repair", fmt.Sprintf("%s was changed by somebody else, and is put back: %s%s", object, strings.Join(fields[:min(most, len(fields))], ", "), more))
+	p.note(ctx, reasonRepaired, "Repair", message)
+	// Events that differ in their words alone are taken for one that happens again.
+	p.Recorder.Eventf(p.cluster, now, corev1.EventTypeNormal, reasonRepaired, "Repair", "%s", limit(message, 900))
 }
 
 // repaired names the fields that an apply has put back: those that are wanted just
@@ -142,7 +147,7 @@ func repaired(last, wanted []byte, found client.Object, text []byte) ([]string, 
 	return d.paths, nil
 }
 
-// fieldsOf are an object's, without those that nobody edits.
+// fieldsOf are an object's, without those that nobody can edit.
 func fieldsOf(o any) (map[string]any, error) {
 	u, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
 	if err != nil {
@@ -153,6 +158,11 @@ func fieldsOf(o any) (map[string]any, error) {
 	}
 	if m, ok := u["metadata"].(map[string]any); ok {
 		delete(m, "managedFields")
+	}
+	if s, ok := u["spec"].(map[string]any); ok {
+		// A StatefulSet's can't be changed; and what a client reads has no kind in them,
+		// which an answer to an apply has.
+		delete(s, "volumeClaimTemplates")
 	}
 	return u, nil
 }

@@ -12,7 +12,9 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/client-go/tools/reference"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/conclave-dev/conclave/api/v1alpha1"
@@ -153,6 +155,43 @@ func TestRepaired(t *testing.T) {
 	}
 }
 
+// relations keeps what events are about besides the cluster.
+type relations struct {
+	t  *testing.T
+	of []string
+}
+
+func (r *relations) Eventf(_, related runtime.Object, _, reason, _, _ string, _ ...any) {
+	if reason != reasonRepaired {
+		return
+	}
+	ref, err := reference.GetReference(scheme(r.t), related)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.of = append(r.of, ref.APIVersion+" "+ref.Kind+" "+ref.Namespace+"/"+ref.Name)
+}
+
+// Events of different objects differ in what they relate to: those that differ in
+// their words alone would be counted as one.
+func TestRepairsRelateToTheirObjects(t *testing.T) {
+	g := newRig(t)
+	g.create(size(3, 0))
+	g.settle(300)
+	r := &relations{t: t}
+	g.r.Recorder = r
+	at := metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}
+	g.must(g.api.Delete(context.Background(), &policyv1.PodDisruptionBudget{ObjectMeta: at}))
+	service := &corev1.Service{ObjectMeta: at}
+	g.must(g.api.Get(context.Background(), key, service))
+	service.Spec.Selector = nil
+	g.must(g.api.Update(context.Background(), service))
+	g.pass()
+	if want := []string{"v1 Service ns/zoo", "policy/v1 PodDisruptionBudget ns/zoo"}; !slices.Equal(r.of, want) {
+		t.Errorf("%q, want %q", r.of, want)
+	}
+}
+
 // A cache that lags behind the last apply shows nobody's doing.
 func TestRepairAndALaggingCache(t *testing.T) {
 	g := newRig(t)
@@ -164,10 +203,11 @@ func TestRepairAndALaggingCache(t *testing.T) {
 	found := &corev1.Service{}
 	g.must(json.Unmarshal(wanted, found))
 	found.Spec.PublishNotReadyAddresses = false
+	now := &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Service"}, ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: "zoo-members"}}
 	for version, want := range map[string]int{"9": 0, "10": 0, "11": 1, "what?": 0} {
 		g.events = nil
 		found.ResourceVersion = version
-		p.tellRepair(context.Background(), "Service zoo-members", intent{wanted, "10"}, wanted, found, wanted)
+		p.tellRepair(context.Background(), intent{wanted, "10"}, wanted, found, now, wanted)
 		if got := g.repairs(); len(got) != want {
 			t.Errorf("found version %s, applied 10: %q", version, got)
 		}

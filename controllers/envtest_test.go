@@ -70,7 +70,7 @@ func TestRepairsOnAServer(t *testing.T) {
 	ctx := context.Background()
 	at := func(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Namespace: key.Namespace, Name: name} }
 	service, members, set := &corev1.Service{ObjectMeta: at("zoo")}, &corev1.Service{ObjectMeta: at("zoo-members")}, &appsv1.StatefulSet{ObjectMeta: at("zoo")}
-	policy, budget, account := &networkingv1.NetworkPolicy{ObjectMeta: at("zoo")}, &policyv1.PodDisruptionBudget{ObjectMeta: at("zoo")}, &corev1.ServiceAccount{ObjectMeta: at("zoo")}
+	policy, budget, account := &networkingv1.NetworkPolicy{ObjectMeta: at("zoo")}, &policyv1.PodDisruptionBudget{ObjectMeta: at("zoo")}, &corev1.ServiceAccount{ObjectMeta: at("zoo-member")}
 	for _, c := range []struct {
 		name   string
 		object client.Object
@@ -87,7 +87,7 @@ func TestRepairsOnAServer(t *testing.T) {
 		}, "StatefulSet zoo was changed by somebody else, and is put back: spec.template.spec.containers[server].args"},
 		{"a policy", policy, func() { policy.Spec.Ingress = nil }, "NetworkPolicy zoo was changed by somebody else, and is put back: spec.ingress"},
 		{"a budget", budget, func() { budget.Spec.MaxUnavailable = ptr.To(intstr.FromInt32(3)) }, "PodDisruptionBudget zoo was changed by somebody else, and is put back: spec.maxUnavailable"},
-		{"a label", account, func() { account.Labels["app.kubernetes.io/name"] = "mine" }, `ServiceAccount zoo was changed by somebody else, and is put back: metadata.labels["app.kubernetes.io/name"]`},
+		{"a label", account, func() { account.Labels["app.kubernetes.io/name"] = "mine" }, `ServiceAccount zoo-member was changed by somebody else, and is put back: metadata.labels["app.kubernetes.io/name"]`},
 		{"a label of somebody else's", service, func() { service.Labels["team"] = "blue" }, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
