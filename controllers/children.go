@@ -3,6 +3,7 @@ package controllers
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -231,10 +232,21 @@ func (p *pass) apply(ctx context.Context, ac runtime.ApplyConfiguration) error {
 			return nil
 		}
 	}
-	if err := p.Apply(ctx, ac, client.FieldOwner(v1alpha1.FieldOwner), client.ForceOwnership); err != nil {
-		if meta.IsNoMatchError(err) {
-			return nil // a kind that is not installed here: a PodMonitor
+	apply := func() error {
+		return p.Apply(ctx, ac, client.FieldOwner(v1alpha1.FieldOwner), client.ForceOwnership)
+	}
+	err = apply()
+	if apierrors.IsInvalid(err) && found != nil {
+		if taken, err1 := p.takeOver(ctx, found.DeepCopyObject().(client.Object)); err1 != nil {
+			err = errors.Join(err, err1)
+		} else if taken {
+			err = apply()
 		}
+	}
+	switch {
+	case meta.IsNoMatchError(err):
+		return nil // a kind that is not installed here: a PodMonitor
+	case err != nil:
 		return fmt.Errorf("applying %s: %w", object, err)
 	}
 	after, text, err := identity(ac)

@@ -79,12 +79,14 @@ func TestRepairsOnAServer(t *testing.T) {
 	}{
 		{"a Service's selector", service, func() { service.Spec.Selector["app"] = "mine" }, "Service zoo was changed by somebody else, and is put back: spec.selector.app"},
 		{"a Service's target", service, func() { service.Spec.Ports[0].TargetPort = intstr.FromInt32(80) }, "Service zoo was changed by somebody else, and is put back: spec.ports[client].targetPort"},
+		{"a Service's port", service, func() { service.Spec.Ports[0].Port = 2182 }, "Service zoo was changed by somebody else, and is put back: spec.ports[client].port"},
 		{"a Service's switch", members, func() { members.Spec.PublishNotReadyAddresses = false }, "Service zoo-members was changed by somebody else, and is put back: spec.publishNotReadyAddresses"},
 		{"an image", set, func() { set.Spec.Template.Spec.Containers[0].Image = "another" }, "StatefulSet zoo was changed by somebody else, and is put back: spec.template.spec.containers[server].image"},
 		{"arguments", set, func() {
 			server := &set.Spec.Template.Spec.Containers[0]
 			server.Args = append(server.Args, "--pprof=:6060")
 		}, "StatefulSet zoo was changed by somebody else, and is put back: spec.template.spec.containers[server].args"},
+		{"a port", set, func() { set.Spec.Template.Spec.Containers[0].Ports[0].ContainerPort = 2182 }, "StatefulSet zoo was changed by somebody else, and is put back: spec.template.spec.containers[server].ports[client].containerPort"},
 		{"a policy", policy, func() { policy.Spec.Ingress = nil }, "NetworkPolicy zoo was changed by somebody else, and is put back: spec.ingress"},
 		{"a budget", budget, func() { budget.Spec.MaxUnavailable = ptr.To(intstr.FromInt32(3)) }, "PodDisruptionBudget zoo was changed by somebody else, and is put back: spec.maxUnavailable"},
 		{"a label", account, func() { account.Labels["app.kubernetes.io/name"] = "mine" }, `ServiceAccount zoo-member was changed by somebody else, and is put back: metadata.labels["app.kubernetes.io/name"]`},
