@@ -215,7 +215,9 @@ func (f *follower) step() time.Duration {
 	if !again.IsZero() && f.inFlight < flying {
 		wait = min(wait, max(again.Sub(now), time.Millisecond))
 	}
-	f.tell(now)
+	if again := f.tell(now); !again.IsZero() {
+		wait = min(wait, max(again.Sub(now), time.Millisecond))
+	}
 	if now.Sub(f.lookAt) >= looks || f.waits() && !now.Before(f.turn) {
 		f.lookAt = now
 		f.look(t, now)
@@ -379,9 +381,9 @@ func (f *follower) expired(e mirror.End, now time.Time) {
 	f.notices.Expired(e, pod.Pod, now)
 }
 
-// tell leaves Events.
-func (f *follower) tell(now time.Time) {
-	due, _ := f.notices.Take(now)
+// tell leaves Events, and returns when to ask again, zero if nothing is left.
+func (f *follower) tell(now time.Time) time.Time {
+	due, again := f.notices.Take(now)
 	for _, e := range due {
 		if e.Pod == (summary.Pod{}) {
 			f.p.o.Recorder.Eventf(f.reference(), nil, corev1.EventTypeWarning, e.Reason, e.Action, "%s", e.Note)
@@ -390,4 +392,5 @@ func (f *follower) tell(now time.Time) {
 		pod := &corev1.Pod{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}, ObjectMeta: metav1.ObjectMeta{Namespace: e.Pod.Namespace, Name: e.Pod.Name, UID: types.UID(e.Pod.UID)}}
 		f.p.o.Recorder.Eventf(pod, f.reference(), corev1.EventTypeWarning, e.Reason, e.Action, "%s", e.Note)
 	}
+	return again
 }

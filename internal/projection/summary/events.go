@@ -22,6 +22,10 @@ const (
 	// single Events of sessions come at this rate at most, and so many at once.
 	singleEvery = 2 * time.Second
 	singleBurst = 5
+	// together is how many Events are raised at once, and pause how long the next ones
+	// wait: they are among the hundred writes that an operator may do in a second.
+	together = 2
+	pause    = 500 * time.Millisecond
 	// storm is how often many expiries are told as one.
 	storm = 10 * time.Second
 	// samples of sessions and of paths stand for the others.
@@ -41,6 +45,8 @@ type Notices struct {
 	tokens  float64
 	at      time.Time
 	pending []Event
+	// told is when the last were raised.
+	told time.Time
 	// many are those that have no Event of their own, since first.
 	many struct {
 		sessions, ephemerals int
@@ -85,14 +91,25 @@ func (n *Notices) Expired(e mirror.End, pod Pod, now time.Time) {
 // Take returns the Events that are due, and when to ask again, zero if there is
 // nothing to wait for.
 func (n *Notices) Take(now time.Time) (events []Event, again time.Time) {
-	events, n.pending = n.pending, nil
-	if n.many.sessions == 0 {
-		return events, time.Time{}
+	if n.many.sessions > 0 && !now.Before(n.many.first.Add(storm)) {
+		n.pending = append(n.pending, n.summary(now))
 	}
-	at := n.many.first.Add(storm)
-	if now.Before(at) {
-		return events, at
+	if next := n.told.Add(pause); len(n.pending) > 0 && !now.Before(next) {
+		due := min(together, len(n.pending))
+		events, n.pending = n.pending[:due:due], n.pending[due:]
+		n.told = now
 	}
+	switch {
+	case len(n.pending) > 0:
+		again = n.told.Add(pause)
+	case n.many.sessions > 0:
+		again = n.many.first.Add(storm)
+	}
+	return events, again
+}
+
+// summary is the Event of many.
+func (n *Notices) summary(now time.Time) Event {
 	m := n.many
 	n.many.sessions, n.many.ephemerals, n.many.ids, n.many.paths = 0, 0, nil, nil
 	note := fmt.Sprintf("%d more sessions expired within %v: ", m.sessions, now.Sub(m.first).Round(time.Second))
@@ -103,7 +120,7 @@ func (n *Notices) Take(now time.Time) (events []Event, again time.Time) {
 		note += fmt.Sprintf("; %d ephemeral nodes went with them: ", m.ephemerals)
 		note += list(m.paths, m.ephemerals, maxNote-len(note))
 	}
-	return append(events, Event{Reason: ReasonSessionsExpired, Action: m.action, Note: note}), time.Time{}
+	return Event{Reason: ReasonSessionsExpired, Action: m.action, Note: note}
 }
 
 // held is how many nodes went with a session.

@@ -166,7 +166,10 @@ func TestOneExpiry(t *testing.T) {
 	}
 	s.Ephemerals = 0
 	n.Expired(mirror.End{Session: s, Expired: true}, Pod{}, t0)
-	events, _ = n.Take(t0)
+	if events, again = n.Take(t0); len(events) != 0 || !again.Equal(t0.Add(pause)) {
+		t.Errorf("at once: %v %v", events, again)
+	}
+	events, _ = n.Take(again)
 	if len(events) != 1 || events[0].Note != "Session 0x1a of 10.0.0.1:5 expired: nothing was heard of its client for 10s; it had no ephemeral nodes" {
 		t.Errorf("%v", events)
 	}
@@ -179,8 +182,15 @@ func TestStorm(t *testing.T) {
 	now := t0
 	var all []Event
 	told := 0
+	var last time.Time
 	take := func() {
 		events, _ := n.Take(now)
+		if len(events) > together || len(events) > 0 && now.Sub(last) < pause {
+			t.Errorf("%d Events, %v after the last", len(events), now.Sub(last))
+		}
+		if len(events) > 0 {
+			last = now
+		}
 		for _, e := range events {
 			if len(e.Note) > maxNote {
 				t.Errorf("%d bytes: %s", len(e.Note), e.Note)
