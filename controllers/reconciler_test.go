@@ -234,32 +234,6 @@ func TestAnotherOperatorRestartsNobody(t *testing.T) {
 	g.healthy()
 }
 
-// A pod that is evicted in the middle of a roll to a bad image comes back on what
-// it had.
-func TestEvictedInABadRoll(t *testing.T) {
-	g := newRig(t)
-	g.create(func(c *v1alpha1.CoordinationCluster) { size(3, 0)(c); image("conclave:1")(c) })
-	g.settle(300)
-	g.badImages["conclave:bad"] = true
-	g.edit(image("conclave:bad"))
-	g.until(v1alpha1.ConditionProgressing, v1alpha1.ReasonRolloutStuck, 300)
-	g.deletePod("zoo-1")
-	for range 20 {
-		g.tick()
-		g.pass()
-	}
-	if st := g.world.Status("zoo-1"); st.GetVersion() != "conclave:1" || !st.GetReady() {
-		t.Errorf("%v", st)
-	}
-	if c := g.condition(v1alpha1.ConditionProgressing); c.Reason != v1alpha1.ReasonRolloutStuck || !strings.Contains(c.Message, "zoo-2") || !strings.Contains(c.Message, "no such image") {
-		t.Errorf("%+v", c)
-	}
-	// A good edit heals it as well as the old one would.
-	g.edit(image("conclave:2"))
-	g.settle(300)
-	g.healthy()
-}
-
 // While it is paused, nothing is changed, and everything is shown.
 func TestPaused(t *testing.T) {
 	g := newRig(t)

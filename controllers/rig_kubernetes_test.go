@@ -143,7 +143,8 @@ func (g *rig) kubelet(p *corev1.Pod) {
 	}
 	p.Status.PodIP, p.Status.ContainerStatuses = "10.0.0.1", nil
 	ready := corev1.ConditionFalse
-	if g.badImages[p.Spec.Containers[0].Image] {
+	// Whoever runs has its image.
+	if g.badImages[p.Spec.Containers[0].Image] && g.running[p.Name] == "" {
 		p.Status.PodIP = ""
 		p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "server", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff", Message: "no such image"}}}}
 	} else {
@@ -174,6 +175,19 @@ func (g *rig) kubelet(p *corev1.Pod) {
 func (g *rig) deletePod(name string) {
 	g.t.Helper()
 	g.must(g.api.Delete(context.Background(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: name}}, client.GracePeriodSeconds(0)))
+}
+
+// runsOn runs everything until a pod is ready and has the image.
+func (g *rig) runsOn(pod, image string, bound int) {
+	g.t.Helper()
+	for range bound {
+		g.tick()
+		g.pass()
+		if st := g.world.Status(pod); st.GetVersion() == image && st.GetReady() {
+			return
+		}
+	}
+	g.fatalf("%s is not ready on %s after %d passes", pod, image, bound)
 }
 
 // pods returns the pods' uids by name.

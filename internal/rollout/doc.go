@@ -12,7 +12,8 @@
 // to the lowest first, and from there to one that has been restarted before the
 // lowest itself goes. A pod that is evicted in the middle returns on the revision
 // that it had; with updateStrategy OnDelete it would return on the new one, and a
-// bad image could take a second member.
+// bad image could take a second member. So the partition goes to 0 for good only
+// when every pod is there and well on the new one.
 //
 // A pod that does not run at all can lose nothing: it is restarted whatever the
 // others do, so that an edit heals what an edit has broken.

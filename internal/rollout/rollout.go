@@ -25,8 +25,8 @@ type Pod struct {
 	Status *adminpb.StatusResponse
 }
 
-// broken: nothing is lost if it is restarted.
-func (p *Pod) broken() bool { return p.Status == nil && !p.Ready && p.Problem != "" }
+// broken: nothing is lost if it is restarted. No pod is not broken.
+func (p *Pod) broken() bool { return p != nil && p.Status == nil && !p.Ready && p.Problem != "" }
 
 // Set is a StatefulSet.
 type Set struct {
@@ -222,9 +222,18 @@ func (v *view) plan() Plan {
 		}
 	}
 	if v.next == nil {
+		// As long as the partition is above it, a pod that is not there comes back on the
+		// revision that it had, and that is what an ensemble lives on if the new one is bad.
+		if v.Founded && v.set.Partition != 0 {
+			if p, ok := v.updated(); !ok {
+				return p
+			}
+			if p, ok := v.missing(0); ok {
+				return p
+			}
+		}
 		if v.set.Partition != 0 {
-			p := v.say(Lower, UpToDate, "every pod is of the wanted revision")
-			return p
+			return v.say(Lower, UpToDate, "every pod is of the wanted revision")
 		}
 		if p, ok := v.missing(0); ok {
 			return p
@@ -267,7 +276,8 @@ func (v *view) lower(why string) Plan {
 }
 
 // updated wants every pod that has the new revision to be well, or, for the sake
-// of a broken one whose turn it is, to answer at least: alone it has no quorum.
+// of a broken one whose turn it is, to answer at least: alone it has no quorum. It
+// may be nobody's turn.
 func (v *view) updated() (Plan, bool) {
 	if p, ok := v.missing(v.set.Partition); ok && !v.next.broken() && v.Founded {
 		return p, false
@@ -309,6 +319,9 @@ func (v *view) missing(from int) (Plan, bool) {
 	for o := from; o < v.set.Replicas; o++ {
 		if !slices.ContainsFunc(v.set.Pods, func(p Pod) bool { return p.Ordinal == o }) {
 			p := v.say(Wait, AwaitingUpdated, "the pod of ordinal %d is being created on the new revision", o)
+			if o < v.set.Partition {
+				p = v.say(Wait, PodsNotReady, "the pod of ordinal %d is gone and comes back on the revision that it had", o)
+			}
 			other := v.set.Pods[0]
 			p.Pod = fmt.Sprintf("%s-%d", strings.TrimSuffix(other.Name, fmt.Sprintf("-%d", other.Ordinal)), o)
 			return p, true

@@ -21,6 +21,7 @@ import (
 //	drained is drained
 //	gone    is being deleted
 //	none    is no member
+//	absent  is not there, and the StatefulSet wants it
 type scene struct {
 	words     string
 	partition int
@@ -67,6 +68,10 @@ func (sc scene) observed() rollout.Observed {
 				p.Terminating = true
 			case "none":
 				voter.Pod = ""
+			case "absent":
+				voter.Synced, voter.Problem = false, "it does not answer"
+				o.Ensemble = append(o.Ensemble, voter)
+				continue
 			default:
 				panic(state)
 			}
@@ -133,6 +138,22 @@ func TestNext(t *testing.T) {
 		{"or replaced by a third", scene{words: "other.lead other old.broken", partition: 3, current: "other"}, rollout.Lower, rollout.Restarting, "v-2", func(p rollout.Plan) bool { return p.Partition == 2 }},
 		{"the third's pod is stuck below the StatefulSet's turn", scene{words: "other.lead other old.broken", partition: 2, current: "other"}, rollout.DeletePod, rollout.TakenBack, "v-2", nil},
 		{"not deleted twice", scene{words: "new.lead new old.broken", partition: 3, current: "new", edit: func(o *rollout.Observed) { o.Voters.Pods[2].Terminating = true }}, rollout.Wait, rollout.Restarting, "v-2", nil},
+
+		{"an evicted pod returns on what it had", scene{words: "old.absent new new.lead", partition: 1}, rollout.Wait, rollout.PodsNotReady, "v-0", nil},
+		{"whatever else is going on", scene{words: "old.absent new new.lead", partition: 1, edit: func(o *rollout.Observed) { o.Busy = "two leave" }}, rollout.Wait, rollout.PodsNotReady, "v-0", nil},
+		{"all the more in a bad roll", scene{words: "old.absent new.broken new", partition: 1}, rollout.Hold, rollout.UpdatedPodBroken, "v-1", nil},
+		{"and in one that goes on", scene{words: "old.absent new.down new", partition: 1}, rollout.Wait, rollout.AwaitingUpdated, "v-1", nil},
+		{"two are gone", scene{words: "old.absent new.absent new", partition: 1}, rollout.Wait, rollout.AwaitingUpdated, "v-1", nil},
+		{"it is back on what it had", scene{words: "old new new.lead", partition: 1}, rollout.Drain, rollout.Draining, "v-0", nil},
+		{"an edit is taken back while a pod is away", scene{words: "new.lead new.absent new", partition: 3, current: "new"}, rollout.Wait, rollout.PodsNotReady, "v-1", nil},
+		{"while one is not well", scene{words: "new.lead new new.lag", partition: 3, current: "new"}, rollout.Wait, rollout.AwaitingUpdated, "v-2", nil},
+		{"while one is going", scene{words: "new.lead new.gone new", partition: 3, current: "new"}, rollout.Wait, rollout.AwaitingUpdated, "v-1", nil},
+		{"an evicted observer", scene{words: "old.lead old old|old.absent new", partition: 3, edit: func(o *rollout.Observed) { o.Observers.Partition = 1 }}, rollout.Wait, rollout.PodsNotReady, "o-0", func(p rollout.Plan) bool { return p.Observers }},
+		{"the last pod is on its way back", scene{words: "new.absent new new.lead"}, rollout.Wait, rollout.AwaitingUpdated, "v-0", nil},
+		{"the last pod is just back", scene{words: "new.down new new.lead"}, rollout.Rest, rollout.UpToDate, "", nil},
+		{"a founding waits for nobody", scene{words: "new.absent new.down new.down", partition: 3, edit: func(o *rollout.Observed) { o.Founded, o.Ensemble = false, nil }}, rollout.Lower, rollout.UpToDate, "", func(p rollout.Plan) bool { return p.Partition == 0 }},
+		{"parked in a roll", scene{words: "old.gone old.gone new.gone", partition: 2, edit: func(o *rollout.Observed) { o.Voters.Replicas = 0 }}, rollout.Rest, rollout.UpToDate, "", nil},
+		{"coming back from it", scene{words: "new.down new.absent new.absent"}, rollout.Wait, rollout.AwaitingUpdated, "v-1", nil},
 
 		{"all are broken", scene{words: "old.broken old.broken old.broken", partition: 3}, rollout.Lower, rollout.Restarting, "v-2", nil},
 		{"the first runs, alone", scene{words: "old.broken old.broken new.lag", partition: 2}, rollout.Lower, rollout.Restarting, "v-1", nil},
