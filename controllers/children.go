@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -190,7 +191,9 @@ func (p *pass) applySets(ctx context.Context) error {
 
 // applySet applies a StatefulSet at a size. If the spec says something else about
 // pods than the one that is there was made from, the new template comes with a
-// partition above all pods that there are: none moves by itself.
+// partition above all pods that there are: none moves by itself. So it is with one
+// that is made again over pods, which may be of any revision: somebody has deleted it
+// and let them live, perhaps in the middle of a roll.
 func (p *pass) applySet(ctx context.Context, observer bool, replicas, part int32) error {
 	live := p.live(observer)
 	if live != nil && live.Annotations[v1alpha1.AnnotationHash] != p.revision.Hash {
@@ -198,8 +201,19 @@ func (p *pass) applySet(ctx context.Context, observer bool, replicas, part int32
 		p.armed = true
 		log.FromContext(ctx).Info("the spec says something else about pods; they are restarted one by one", "statefulSet", live.Name, "hash", p.revision.Hash)
 	}
+	if live == nil && p.orphans(observer) {
+		part = replicas
+	}
 	return p.apply(ctx, resources.StatefulSet(p.cluster, role(observer), p.revision,
 		resources.Set{Replicas: replicas, Partition: part, Sizes: resources.ClaimSizes(live)}))
+}
+
+// orphans tells whether there are pods of a StatefulSet.
+func (p *pass) orphans(observer bool) bool {
+	return slices.ContainsFunc(p.seen.pods, func(pod corev1.Pod) bool {
+		s, ok := p.seatOf(pod.Name)
+		return ok && s.Observer == observer
+	})
 }
 
 // apply applies an object, unless it exists and is somebody else's.

@@ -163,6 +163,12 @@ var scenarios = map[string]func(*rig){
 		g.edit(image("conclave:2"))
 		g.settle(300)
 	},
+	"roll without its StatefulSet": func(g *rig) {
+		g.edit(image("conclave:2"))
+		g.runsOn("zoo-2", "conclave:2", 300)
+		g.deleteSet("zoo")
+		g.settle(300)
+	},
 	"bad image": func(g *rig) {
 		g.badImages["conclave:bad"] = true
 		g.edit(image("conclave:bad"))

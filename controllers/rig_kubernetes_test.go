@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
+	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -26,14 +27,15 @@ func (g *rig) tick() {
 	g.now = g.now.Add(time.Second)
 	var sets appsv1.StatefulSetList
 	g.must(g.api.List(context.Background(), &sets, client.InNamespace(key.Namespace)))
-	wanted := map[string]bool{}
+	wanted, there := map[string]bool{}, map[string]bool{}
 	for i := range sets.Items {
+		there[sets.Items[i].Name] = true
 		g.statefulSet(&sets.Items[i], wanted)
 	}
 	var pods corev1.PodList
 	g.must(g.api.List(context.Background(), &pods, client.InNamespace(key.Namespace)))
 	for i := range pods.Items {
-		if p := &pods.Items[i]; !wanted[p.Name] {
+		if p := &pods.Items[i]; !wanted[p.Name] && there[p.Name[:strings.LastIndexByte(p.Name, '-')]] {
 			g.must(g.api.Delete(context.Background(), p, client.GracePeriodSeconds(0)))
 		}
 	}
@@ -175,6 +177,12 @@ func (g *rig) kubelet(p *corev1.Pod) {
 func (g *rig) deletePod(name string) {
 	g.t.Helper()
 	g.must(g.api.Delete(context.Background(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: name}}, client.GracePeriodSeconds(0)))
+}
+
+// deleteSet is what kubectl delete --cascade=orphan does: the pods live.
+func (g *rig) deleteSet(name string) {
+	g.t.Helper()
+	g.must(g.api.Delete(context.Background(), &appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: name}}))
 }
 
 // runsOn runs everything until a pod is ready and has the image.

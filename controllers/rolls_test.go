@@ -2,6 +2,8 @@ package controllers
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -78,4 +80,65 @@ func (g *rig) partition() int32 {
 	s := &appsv1.StatefulSet{}
 	g.must(g.api.Get(context.Background(), key, s))
 	return partition(s)
+}
+
+// A StatefulSet that somebody deletes in the middle of a roll, and whose pods live, is
+// made again, and the roll goes on as it began: one at a time, clients first, the
+// leader last.
+func TestStatefulSetIsDeletedInARoll(t *testing.T) {
+	for _, away := range []int{0, 3} {
+		t.Run(fmt.Sprintf("for %d ticks", away), func(t *testing.T) {
+			g := newRig(t)
+			g.create(func(c *v1alpha1.CoordinationCluster) { size(3, 2)(c); image("conclave:1")(c) })
+			g.settle(300)
+			g.steady, g.log = true, nil
+			g.edit(image("conclave:2"))
+			g.runsOn("zoo-observer-1", "conclave:2", 300)
+			g.deleteSet("zoo-observer")
+			g.runsOn("zoo-2", "conclave:2", 300)
+			was := g.pods()
+			g.deleteSet("zoo")
+			for range away {
+				g.tick()
+			}
+			g.pass()
+			if got := g.partition(); got != 3 {
+				t.Errorf("it is made again with partition %d", got)
+			}
+			calm := 0
+			for range 300 {
+				g.tick()
+				var off []string
+				for _, pod := range []string{"zoo-0", "zoo-1", "zoo-2"} {
+					if !g.world.Status(pod).GetReady() {
+						off = append(off, pod)
+					}
+				}
+				if len(off) > 1 {
+					g.fatalf("away at once: %v", off)
+				}
+				g.pass()
+				if g.condition(v1alpha1.ConditionProgressing).Reason != v1alpha1.ReasonSettled {
+					calm = 0
+				} else if calm++; calm == 5 {
+					break
+				}
+			}
+			g.healthy()
+			if got := g.partition(); got != 0 {
+				t.Errorf("partition %d at the end", got)
+			}
+			if is := g.pods(); is["zoo-2"] != was["zoo-2"] || is["zoo-1"] == was["zoo-1"] || is["zoo-0"] == was["zoo-0"] {
+				t.Errorf("restarted: %v, were %v", is, was)
+			}
+			at := -1
+			for _, step := range []string{"Drain zoo-observer-0", "StatefulSet deletes zoo-observer-0", "Drain zoo-2", "StatefulSet deletes zoo-2", "Drain zoo-1", "StatefulSet deletes zoo-1", "TransferLeadership zoo-0", "Drain zoo-0", "StatefulSet deletes zoo-0"} {
+				i := slices.IndexFunc(g.log, func(line string) bool { return strings.HasSuffix(line, step) })
+				if i <= at {
+					t.Errorf("%q did not happen, or not in its turn:\n%s", step, strings.Join(g.log, "\n"))
+				}
+				at = i
+			}
+		})
+	}
 }
