@@ -242,17 +242,20 @@ func (p *pass) summarizeRollout(leader *adminpb.StatusResponse) {
 	// no pod is known to be old.
 	unknown := p.roll.Reason == rollout.RevisionUnknown || p.roll.Reason == rollout.NotFoundedYet
 	if p.rollingOut() && !unknown && (r == nil || r.Hash != hash || r.CompletionTime != nil) {
-		r = &v1alpha1.RolloutStatus{Hash: hash, Cause: p.cause(), StartTime: &now}
-		if known {
-			r.ExpiredBefore = leader.GetSessions().GetExpired()
+		begun := &v1alpha1.RolloutStatus{Hash: hash, Cause: p.cause(), StartTime: &now}
+		if r != nil && r.CompletionTime == nil { // an edit on the way hides no loss
+			begun.ExpiredBefore, begun.SessionsExpired = r.ExpiredBefore, r.SessionsExpired
 		}
-		p.status.Rollout = r
+		r, p.status.Rollout = begun, begun
 	}
 	if r == nil || r.CompletionTime != nil {
 		return
 	}
+	if known && r.ExpiredBefore == nil {
+		r.ExpiredBefore = ptr.To(leader.GetSessions().GetExpired())
+	}
 	if known {
-		r.SessionsExpired = max(r.SessionsExpired, leader.GetSessions().GetExpired()-r.ExpiredBefore)
+		r.SessionsExpired = max(r.SessionsExpired, leader.GetSessions().GetExpired()-*r.ExpiredBefore)
 	}
 	r.Updated, r.Total, r.Message = int32(p.roll.Updated), int32(p.roll.Total), limit(p.roll.Message, 256)
 	if p.roll.Pod != "" { // it stays the last one until that is back

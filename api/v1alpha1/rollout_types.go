@@ -146,11 +146,13 @@ type RolloutStatus struct {
 	// When the last member was in sync again; not set while the roll goes on.
 	// +optional
 	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
-	// What the count of expired sessions was when the roll began.
+	// What the ensemble's count of expired sessions was when the roll began, or when a
+	// leader could first tell it.
 	// +optional
-	ExpiredBefore int64 `json:"expiredBefore,omitempty"`
-	// Sessions that have expired while their member was being restarted, or before
-	// their clients had come back from it. It must be 0.
+	ExpiredBefore *int64 `json:"expiredBefore,omitempty"`
+	// Sessions of the ensemble that have expired since then, also those whose clients
+	// simply died. An edit on the way, or its taking back, goes on counting. Of a roll
+	// alone it must be 0.
 	// +optional
 	SessionsExpired int64 `json:"sessionsExpired"`
 }

@@ -27,10 +27,12 @@ type RolloutStatusApplyConfiguration struct {
 	StartTime *v1.Time `json:"startTime,omitempty"`
 	// When the last member was in sync again; not set while the roll goes on.
 	CompletionTime *v1.Time `json:"completionTime,omitempty"`
-	// What the count of expired sessions was when the roll began.
+	// What the ensemble's count of expired sessions was when the roll began, or when a
+	// leader could first tell it.
 	ExpiredBefore *int64 `json:"expiredBefore,omitempty"`
-	// Sessions that have expired while their member was being restarted, or before
-	// their clients had come back from it. It must be 0.
+	// Sessions of the ensemble that have expired since then, also those whose clients
+	// simply died. An edit on the way, or its taking back, goes on counting. Of a roll
+	// alone it must be 0.
 	SessionsExpired *int64 `json:"sessionsExpired,omitempty"`
 }
 
