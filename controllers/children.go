@@ -224,27 +224,29 @@ func (p *pass) apply(ctx context.Context, ac runtime.ApplyConfiguration) error {
 	}
 	object := m.Kind + " " + m.Name
 	last, known := p.applied.of(p, object)
-	var found client.Object
-	if o, err := p.Scheme().New(m.GroupVersionKind()); err != nil {
-		known = false // a kind that nobody can read here: a PodMonitor
-	} else {
+	var found client.Object = &unstructured.Unstructured{}
+	if o, err := p.Scheme().New(m.GroupVersionKind()); err == nil {
 		found = o.(client.Object)
-		at := client.ObjectKey{Namespace: p.key.Namespace, Name: m.Name}
-		err := p.Get(ctx, at, found)
-		if apierrors.IsNotFound(err) {
-			err = p.Reader.Get(ctx, at, found) // the cache has only what is labelled as a cluster's
-		}
-		switch {
-		case apierrors.IsNotFound(err):
-			found = nil
-		case err != nil:
-			return fmt.Errorf("reading %s: %w", object, err)
-		case !p.ours(found):
-			p.trouble = nameTaken(m.Kind, m.Name)
-			return nil
-		case known && last.version == found.GetResourceVersion() && bytes.Equal(last.text, wanted):
-			return nil
-		}
+	} else { // a PodMonitor
+		found.GetObjectKind().SetGroupVersionKind(m.GroupVersionKind())
+	}
+	at := client.ObjectKey{Namespace: p.key.Namespace, Name: m.Name}
+	err = p.Get(ctx, at, found)
+	if apierrors.IsNotFound(err) {
+		err = p.Reader.Get(ctx, at, found) // the cache has only what is labelled as a cluster's
+	}
+	switch {
+	case apierrors.IsNotFound(err):
+		found = nil
+	case meta.IsNoMatchError(err):
+		return nil // a kind that is not installed here
+	case err != nil:
+		return fmt.Errorf("reading %s: %w", object, err)
+	case !p.ours(found):
+		p.trouble = nameTaken(m.Kind, m.Name)
+		return nil
+	case known && last.version == found.GetResourceVersion() && bytes.Equal(last.text, wanted):
+		return nil
 	}
 	apply := func() error {
 		return p.Apply(ctx, ac, client.FieldOwner(v1alpha1.FieldOwner), client.ForceOwnership)
@@ -257,10 +259,7 @@ func (p *pass) apply(ctx context.Context, ac runtime.ApplyConfiguration) error {
 			err = apply()
 		}
 	}
-	switch {
-	case meta.IsNoMatchError(err):
-		return nil // a kind that is not installed here: a PodMonitor
-	case err != nil:
+	if err != nil {
 		return fmt.Errorf("applying %s: %w", object, err)
 	}
 	after, text, err := identity(ac)

@@ -35,7 +35,10 @@ func (p *pass) recoverMajority(ctx context.Context) (done bool, err error) {
 		return refuse("spec.recovery names ensemble %s, and this is %s: nothing is done", order.ClusterID, p.status.ClusterID)
 	}
 	switch p.plan.Reason {
-	case membership.QuorumLost, membership.NoLeader:
+	case membership.QuorumLost:
+	case membership.NoLeader:
+		// A majority answers the operator; whether its members reach one another they
+		// know better, and refuse if they do.
 	default:
 		return refuse("spec.recovery gives up a majority, and the ensemble has not lost it (%s: %s)", p.plan.Reason, p.plan.Message)
 	}

@@ -137,6 +137,7 @@ func (g *rig) applying(ctx context.Context, ac runtime.ApplyConfiguration, do fu
 		return string(b)
 	}
 	name := "apply " + m.Kind + " " + m.Name
+	g.applies[name]++
 	was := version()
 	if err := g.before(name); err != nil {
 		return err

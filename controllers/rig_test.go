@@ -68,6 +68,8 @@ type rig struct {
 	steady bool
 	// fake: the API server is no real one.
 	fake bool
+	// applies counts what was applied, whether it changed something or not.
+	applies map[string]int
 	// changes counts what changed something: writes that did, and orders.
 	changes int
 	// killAt is the change after which the operator dies; 0 for never.
@@ -88,7 +90,7 @@ func newRig(t testing.TB) *rig {
 
 func newRigOn(t testing.TB, api client.WithWatch) *rig {
 	g := &rig{api: api, t: t, world: members.New(), now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), templates: map[string]corev1.PodTemplateSpec{},
-		running: map[string]types.UID{}, starting: map[types.UID]int{}, unseen: map[types.UID]int{}, badImages: map[string]bool{}}
+		running: map[string]types.UID{}, starting: map[types.UID]int{}, unseen: map[types.UID]int{}, badImages: map[string]bool{}, applies: map[string]int{}}
 	g.world.OnCall = func(pod, call string) error {
 		if call != "Status" {
 			return g.before(call + " " + pod)

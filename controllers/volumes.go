@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -20,6 +21,7 @@ import (
 // wants that. A StatefulSet can do none of it: its claim templates are fixed, and
 // it would delete the volumes of an ensemble that is only parked.
 func (p *pass) keepVolumes(ctx context.Context) error {
+	var errs []error // one claim's trouble is not another's
 	for i := range p.seen.claims {
 		c := &p.seen.claims[i]
 		if !c.DeletionTimestamp.IsZero() {
@@ -32,16 +34,15 @@ func (p *pass) keepVolumes(ctx context.Context) error {
 		if p.abandoned(seat) {
 			uid := c.UID
 			if err := client.IgnoreNotFound(p.Delete(ctx, c, client.Preconditions{UID: &uid})); err != nil {
-				return fmt.Errorf("deleting volume claim %s: %w", c.Name, err)
+				errs = append(errs, fmt.Errorf("deleting volume claim %s: %w", c.Name, err))
+				continue
 			}
 			p.tell(ctx, "VolumeDeleted", "DeleteVolume", fmt.Sprintf("volume claim %s of a member that was taken out was deleted (storage.retention.whenScaled)", c.Name))
 			continue
 		}
-		if err := p.keepVolume(ctx, c, volume, seat); err != nil {
-			return err
-		}
+		errs = append(errs, p.keepVolume(ctx, c, volume, seat))
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // claimOf returns which volume of which member a claim is.
