@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	policyv1 "k8s.io/api/policy/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/conclave-dev/conclave/api/v1alpha1"
 )
@@ -35,10 +36,17 @@ func TestFounding(t *testing.T) {
 	if want := name + "." + e.namespace + ".svc:2181"; cc.Status.ClientEndpoint != want && !strings.HasPrefix(cc.Status.ClientEndpoint, name+"."+e.namespace) {
 		t.Errorf("clients are sent to %s", cc.Status.ClientEndpoint)
 	}
-	var budgets policyv1.PodDisruptionBudgetList
-	if err := target.kube.List(t.Context(), &budgets); err != nil || len(budgets.Items) == 0 {
-		t.Errorf("budgets: %+v, %v", budgets.Items, err)
-	}
+	eventually(t, "one pod may be evicted at a time", func() error {
+		var budgets policyv1.PodDisruptionBudgetList
+		if err := target.kube.List(t.Context(), &budgets, client.InNamespace(e.namespace)); err != nil || len(budgets.Items) != 1 {
+			return fmt.Errorf("there are %d budgets (%v)", len(budgets.Items), err)
+		}
+		b := budgets.Items[0]
+		if max, policy := b.Spec.MaxUnavailable, b.Spec.UnhealthyPodEvictionPolicy; max.String() != "1" || policy == nil || *policy != policyv1.IfHealthyBudget || b.Status.ExpectedPods != 3 {
+			return fmt.Errorf("the budget: %+v, %+v", b.Spec, b.Status)
+		}
+		return nil
+	})
 	before := e.uids()
 	e.must("annotate", "cc", name, "e2e=touched")
 	if out, err := kubectl(system, "delete", "pod", operatorPod(t)); err != nil {
