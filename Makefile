@@ -46,6 +46,10 @@ lint: ## gofmt, go vet, staticcheck, generated files fresh
 generated: ## fail if a generated file is not fresh (needs protoc)
 	./hack/generate.sh --check
 
+.PHONY: test-crashes
+test-crashes: ## the operator killed after each of its changes, and each of them failing once, in every story (make test takes one in 25)
+	EVERY_CHANGE=1 go test -count=1 -timeout 1h -run 'Killed|EveryChange' ./controllers
+
 .PHONY: test-sim
 SEED ?= 0
 SEEDS ?= 100
@@ -146,7 +150,8 @@ test-e2e: ## the operator in a three-node cluster, under genuine clients, faults
 	CLUSTER=$(CLUSTER) go test -tags e2e -count=1 -timeout 2h -v -run '$(TEST)' ./test/e2e
 
 .PHONY: nightly
-nightly: ## what takes too long for .ci/run: many simulated ensembles, long storms, and the whole of the comparison with ZooKeeper
+nightly: ## what takes too long for .ci/run: every crash of the operator, many simulated ensembles, long storms, and the whole of the comparison with ZooKeeper
+	$(MAKE) test-crashes
 	$(MAKE) test-sim SEEDS=10000
 	$(MAKE) test-faults FAULTS_SECONDS=1800
 	$(MAKE) test-diff OPS=2000000

@@ -41,7 +41,7 @@ func everyChange(t *testing.T, arm func(g *rig, k int)) {
 				t.Fatalf("only %d changes", n)
 			}
 			step := 25
-			if os.Getenv("EVERY_CHANGE") != "" { // three minutes
+			if os.Getenv("EVERY_CHANGE") != "" { // make test-crashes
 				step = 1
 			}
 			for k := 1 + n%step; k <= n; k += step {

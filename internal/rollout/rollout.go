@@ -200,6 +200,9 @@ func (v *view) say(act Act, reason Reason, format string, args ...any) Plan {
 
 func (v *view) plan() Plan {
 	if len(v.set.Pods) == 0 {
+		if v.Founded && v.set.Replicas > 0 { // the only one may be the one that was restarted
+			return v.say(Wait, AwaitingUpdated, "no pod is there yet")
+		}
 		return v.say(Rest, UpToDate, "there are no pods")
 	}
 	if !v.set.Seen {

@@ -104,6 +104,7 @@ func TestNext(t *testing.T) {
 		{"not seen yet", scene{words: "old.lead old old", edit: func(o *rollout.Observed) { o.Voters.Seen = false }}, rollout.Wait, rollout.RevisionUnknown, "", func(p rollout.Plan) bool { return p.Updated == 3 && p.Total == 3 }},
 
 		{"observers first", scene{words: "old.lead old old|old old", partition: 3}, rollout.Drain, rollout.Draining, "o-1", nil},
+		{"the only observer is not back", scene{words: "old.lead old old|new.absent", partition: 3}, rollout.Wait, rollout.AwaitingUpdated, "", nil},
 		{"then the next observer", scene{words: "old.lead old old|old.drained new", partition: 3, edit: func(o *rollout.Observed) { o.Observers.Partition = 1 }}, rollout.Lower, rollout.Restarting, "o-0", func(p rollout.Plan) bool { return p.Observers && p.Partition == 0 }},
 		{"an observer that is stuck holds the voters", scene{words: "old.lead old old|old new.broken", partition: 3, edit: func(o *rollout.Observed) { o.Observers.Partition = 1 }}, rollout.Hold, rollout.UpdatedPodBroken, "o-1", nil},
 

@@ -1,0 +1,116 @@
+package controllers
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/conclave-dev/conclave/api/v1alpha1"
+)
+
+// scenarios are stories that end in a healthy ensemble. Each begins with one.
+var scenarios = map[string]func(*rig){
+	"begin": func(g *rig) {
+		g.create(size(3, 1))
+		g.settle(300)
+	},
+	"grow": func(g *rig) {
+		g.edit(size(5, 0))
+		g.settle(300)
+	},
+	"shrink": func(g *rig) {
+		g.edit(size(1, 0))
+		g.settle(300)
+	},
+	"return": func(g *rig) {
+		g.edit(size(1, 0))
+		g.settle(300)
+		g.edit(size(3, 0))
+		g.settle(300)
+	},
+	"roll": func(g *rig) {
+		g.edit(image("conclave:2"))
+		g.settle(300)
+	},
+	"roll without its StatefulSet": func(g *rig) {
+		g.edit(image("conclave:2"))
+		g.runsOn("zoo-2", "conclave:2", 300)
+		g.deleteSet("zoo")
+		g.settle(300)
+	},
+	"roll with an observer": func(g *rig) {
+		g.edit(size(3, 1))
+		g.settle(300)
+		g.edit(func(c *v1alpha1.CoordinationCluster) {
+			c.Spec.Server.Config = map[string]v1alpha1.ConfigValue{"snapCount": "50000"}
+		})
+		g.settle(300)
+	},
+	"grow and shrink": func(g *rig) {
+		g.edit(size(5, 0))
+		g.settle(300)
+		g.edit(size(3, 0))
+		g.settle(300)
+	},
+	"one, seven, one": func(g *rig) {
+		for _, n := range []int32{1, 7, 1} {
+			g.edit(size(n, 0))
+			g.settle(500)
+		}
+	},
+	"bad image": func(g *rig) {
+		g.badImages["conclave:bad"] = true
+		g.edit(image("conclave:bad"))
+		g.until(v1alpha1.ConditionProgressing, v1alpha1.ReasonRolloutStuck, 300)
+		g.edit(image("conclave:1"))
+		g.settle(300)
+	},
+	"park": func(g *rig) {
+		g.edit(size(0, 0))
+		g.settle(300)
+		g.edit(size(3, 1))
+		g.settle(300)
+	},
+	"lost volume": func(g *rig) {
+		g.world.LoseVolume("zoo-1")
+		g.deletePod("zoo-1")
+		g.settle(300)
+	},
+}
+
+// run plays a scenario, and starts what it begins with without disturbance.
+func run(t *testing.T, name string, arm func(*rig)) *rig {
+	t.Helper()
+	g := newRig(t)
+	if name != "begin" {
+		g.create(func(c *v1alpha1.CoordinationCluster) { size(3, 0)(c); image("conclave:1")(c) })
+		g.settle(300)
+		g.steady = name != "park"
+	}
+	g.changes = 0
+	if arm != nil {
+		arm(g)
+	}
+	scenarios[name](g)
+	g.healthy()
+	return g
+}
+
+func TestScenarios(t *testing.T) {
+	for name := range scenarios {
+		for _, pace := range []struct{ late, apart, probes int }{{0, 0, 0}, {3, 0, 0}, {1, 2, 3}} {
+			t.Run(fmt.Sprintf("%s, pods start after %d ticks and %d for each ordinal, probes take %d", name, pace.late, pace.apart, pace.probes), func(t *testing.T) {
+				g := run(t, name, func(g *rig) { g.late, g.apart, g.probes = pace.late, pace.apart, pace.probes })
+				// What was asked for and goes well is no reason to wake anybody.
+				for _, e := range g.events {
+					if name != "bad image" && (name != "lost volume" || pace.late == 0) && strings.HasPrefix(e, corev1.EventTypeWarning) {
+						t.Error(e)
+					}
+				}
+				t.Logf("%d changes\n%s", g.changes, strings.Join(g.events, "\n"))
+			})
+		}
+	}
+}
