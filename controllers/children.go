@@ -321,6 +321,7 @@ func (p *pass) forgetRevisions(ctx context.Context) error {
 		u.SetGroupVersionKind(resources.PodMonitorKind)
 		err := p.Reader.Get(ctx, client.ObjectKeyFromObject(p.cluster), u)
 		if err == nil && p.ours(u) {
+			p.applied.drop(p, resources.PodMonitorKind.Kind+" "+u.GetName())
 			return client.IgnoreNotFound(p.Delete(ctx, u))
 		}
 	}

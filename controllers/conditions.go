@@ -185,7 +185,7 @@ func (p *pass) progressing() verdict {
 		if volumes := p.growing(); volumes != "" {
 			v = verdict{yes, v1alpha1.ReasonGrowingVolumes, "volumes grow to what the spec says: " + volumes}
 		} else if pods := p.arriving(); len(pods) > 0 {
-			v = verdict{yes, v1alpha1.ReasonWaitingForPods, "every member is in sync; not ready by kubelet's probes yet: " + strings.Join(pods, ", ")}
+			v = verdict{yes, v1alpha1.ReasonWaitingForPods, "every member is in sync, but these pods are not there, or not ready by kubelet's probes yet: " + strings.Join(pods, ", ")}
 		}
 	}
 	switch r := p.status.Recovery; {
@@ -319,17 +319,20 @@ func (p *pass) settled() bool {
 	return c != nil && c.Reason == v1alpha1.ReasonSettled
 }
 
-// arriving names the pods that are wanted and on their way to being ready, until all
-// of them have been ready once: kubelet sees late what a member says of itself.
+// arriving names the pods that are wanted and on their way to being there and ready,
+// until all of them have been so once: kubelet sees late what a member says of itself.
 func (p *pass) arriving() []string {
 	if p.settled() || p.status.Target == nil {
 		return nil
 	}
 	var names []string
-	for i := range p.seen.pods {
-		pod := &p.seen.pods[i]
-		if seat, ok := p.seatOf(pod.Name); ok && seat.Ordinal < p.size(seat.Observer) && !podReady(pod) && (p.probeDue(pod) || p.seen.answers[pod.Name].Status.GetReady()) {
-			names = append(names, pod.Name)
+	for _, observer := range []bool{false, true} {
+		for i := range p.size(observer) {
+			name := p.podName(membership.Seat{Observer: observer, Ordinal: i})
+			at := slices.IndexFunc(p.seen.pods, func(pod corev1.Pod) bool { return pod.Name == name })
+			if at < 0 || !podReady(&p.seen.pods[at]) && (p.probeDue(&p.seen.pods[at]) || p.seen.answers[name].Status.GetReady()) {
+				names = append(names, name)
+			}
 		}
 	}
 	return names

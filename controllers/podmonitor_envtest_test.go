@@ -76,4 +76,10 @@ func TestPodMonitorOnAServer(t *testing.T) {
 	if err := g.api.Get(ctx, key, u); err == nil {
 		t.Error("it is there, and nobody wants it")
 	}
+	g.edit(monitored)
+	g.settle(50)
+	get()
+	if got := g.repairs(); len(got) > 0 {
+		t.Errorf("taken for somebody else's doing: %q", got)
+	}
 }

@@ -59,6 +59,10 @@ type rig struct {
 	// counts them.
 	probes int
 	unseen map[types.UID]int
+	// stale is by how many passes the operator's cache of pods is behind; cached is what
+	// has been in it, one for each pass.
+	stale  int
+	cached []*corev1.PodList
 	// badImages can't be pulled.
 	badImages map[string]bool
 
@@ -104,7 +108,7 @@ func newRigOn(t testing.TB, api client.WithWatch) *rig {
 
 // restart is a new process of the operator, that knows nothing.
 func (g *rig) restart() {
-	c := interceptor.NewClient(g.api, interceptor.Funcs{
+	funcs := interceptor.Funcs{
 		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
 			return g.write("create "+o.GetName(), func() error {
 				g.uids++
@@ -129,8 +133,18 @@ func (g *rig) restart() {
 				return c.SubResource(sub).Apply(ctx, ac, opts...)
 			})
 		},
-	})
-	g.r = &Reconciler{Client: c, Reader: c, Recorder: (*story)(g), Ensembles: everywhere{g.world}, Projection: (*unprojected)(nil), Turns: new(pace.Line), Image: "conclave:1", Policy: pki.DefaultPolicy,
+	}
+	reader := interceptor.NewClient(g.api, funcs)
+	g.cached = nil
+	funcs.List = func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
+		err := c.List(ctx, list, opts...)
+		if pods, ok := list.(*corev1.PodList); ok && err == nil {
+			g.cached = append(g.cached, pods.DeepCopy())
+			g.cached[max(0, len(g.cached)-1-g.stale)].DeepCopyInto(pods)
+		}
+		return err
+	}
+	g.r = &Reconciler{Client: interceptor.NewClient(g.api, funcs), Reader: reader, Recorder: (*story)(g), Ensembles: everywhere{g.world}, Projection: (*unprojected)(nil), Turns: new(pace.Line), Image: "conclave:1", Policy: pki.DefaultPolicy,
 		Now: func() time.Time { return g.now }, FreshID: func() string { g.fresh++; return fmt.Sprintf("%032x", g.fresh) }}
 }
 

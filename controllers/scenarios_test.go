@@ -114,3 +114,15 @@ func TestScenarios(t *testing.T) {
 		}
 	}
 }
+
+// A cache of pods may be behind: who it shows as there is gone, and who it shows as
+// gone, or not ready, is back.
+func TestStaleCache(t *testing.T) {
+	for name := range scenarios {
+		for _, stale := range []int{1, 3, 10} {
+			t.Run(fmt.Sprintf("%s, pods as of %d passes ago", name, stale), func(t *testing.T) {
+				run(t, name, func(g *rig) { g.stale = stale })
+			})
+		}
+	}
+}
