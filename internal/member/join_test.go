@@ -37,8 +37,10 @@ func (e *ensemble) voters(through int) (n int) {
 }
 
 func (e *ensemble) isVoter(through, n int) bool {
-	p, ok := e.members[through-1].node.Load().Members().Get(e.members[n-1].dir.Identity.Get().MemberID)
-	return ok && p.Voter
+	node := e.members[through-1].node.Load()
+	p, ok := node.Members().Get(e.members[n-1].dir.Identity.Get().MemberID)
+	// While the change is half done it takes a majority of those before, too.
+	return ok && p.Voter && !node.Changing()
 }
 
 // Two of three found the ensemble; the third comes later, takes the seat that
