@@ -22,21 +22,17 @@ func TestEveryChangeFailsOnce(t *testing.T) {
 func TestKilledAgainAndAgain(t *testing.T) {
 	for name := range scenarios {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			run(t, name, func(g *rig) { g.killAlways = true })
 		})
 	}
 }
 
-// baseline is how many changes a story takes that nothing disturbs.
-var baseline = map[string]int{}
-
 func everyChange(t *testing.T, arm func(g *rig, k int)) {
 	for name := range scenarios {
 		t.Run(name, func(t *testing.T) {
-			if baseline[name] == 0 {
-				baseline[name] = run(t, name, nil).changes
-			}
-			n := baseline[name]
+			t.Parallel()
+			n := run(t, name, nil).changes // that a story takes which nothing disturbs
 			if n < 5 {
 				t.Fatalf("only %d changes", n)
 			}
