@@ -27,7 +27,7 @@ server: ## build bin/conclave-server alone
 
 .PHONY: test
 test: ## run all tests that need no cluster and no ZooKeeper, with the race detector (builds an API server the first time: 11 minutes)
-	KUBEBUILDER_ASSETS=$$(./hack/localcluster/assets.sh) && export KUBEBUILDER_ASSETS && go test -race -tags envtest ./...
+	KUBEBUILDER_ASSETS=$$(./hack/localcluster/assets.sh) && export KUBEBUILDER_ASSETS && go test -race -timeout 20m -tags envtest ./...
 
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck, generated files fresh
