@@ -152,7 +152,7 @@ var stepKinds = []step{
 	{vfs.OpWrite, classSegment}, {vfs.OpDatasync, classSegment},
 	{vfs.OpCreate, classNext}, {vfs.OpPreallocate, classNext}, {vfs.OpWrite, classNext}, {vfs.OpSync, classNext},
 	{vfs.OpRename, classSegment}, {vfs.OpRename, classSpare}, {vfs.OpRemove, classSegment},
-	{vfs.OpPreallocate, classSpare}, {vfs.OpWrite, classSpare}, {vfs.OpSync, classSpare},
+	{vfs.OpRename, classNext},
 	{vfs.OpCreate, classSnapshotTemp}, {vfs.OpWrite, classSnapshotTemp}, {vfs.OpSync, classSnapshotTemp},
 	{vfs.OpRename, classSnapshot}, {vfs.OpRemove, classSnapshot},
 }

@@ -80,8 +80,9 @@ func TestDiskFails(t *testing.T) {
 		{vfs.OpDatasync, classSegment, syscall.EIO, 25},
 		{vfs.OpCreate, classNext, syscall.EMFILE, 1},
 		{vfs.OpPreallocate, classNext, syscall.ENOSPC, 1},
-		{vfs.OpPreallocate, classSpare, syscall.ENOSPC, 1},
-		{vfs.OpSync, classSpare, syscall.EIO, 1},
+		{vfs.OpPreallocate, classNext, syscall.ENOSPC, 200}, // of a later one
+		{vfs.OpSync, classNext, syscall.EIO, 3},
+		{vfs.OpRename, classNext, syscall.EIO, 1},
 		{vfs.OpRename, classSegment, syscall.EIO, 1},
 		{vfs.OpRename, classSpare, syscall.EIO, 1},
 		{vfs.OpCreate, classSnapshotTemp, syscall.EMFILE, 1},
