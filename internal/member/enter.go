@@ -101,7 +101,7 @@ func (m *Member) openNode(ctx context.Context) (*replica.Node, error) {
 			return nil, fmt.Errorf("snapshot of index %d: membership: %w", meta.Index, err)
 		}
 	}
-	log, rec, err := m.dir.OpenLog(storage.Options{SegmentSize: m.opt.SegmentSize})
+	log, rec, err := m.dir.OpenLog(storage.Options{SegmentSize: m.opt.SegmentSize, Spares: m.opt.SpareSegments})
 	if err != nil {
 		return nil, err
 	}

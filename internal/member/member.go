@@ -35,11 +35,13 @@ type Options struct {
 	Logger     *slog.Logger
 	// FS is the disk; nil for the operating system's. Tests break it.
 	FS vfs.FS
-	// SegmentSize is that of the log's files in bytes, and KeepEntries how many
-	// entries stay in the log behind a snapshot; 0 for what is good in
-	// production. Tests make them small, so that files come and go often.
-	SegmentSize int64
-	KeepEntries uint64
+	// SegmentSize is that of the log's files in bytes, SpareSegments how many of
+	// those that compaction frees are kept, and KeepEntries how many entries stay in
+	// the log behind a snapshot; 0 for what is good in production. Tests make them
+	// small, so that files come and go often.
+	SegmentSize   int64
+	SpareSegments int
+	KeepEntries   uint64
 	// AwaitBootstrap makes a member without data wait to be told which ensemble
 	// it belongs to (Bootstrap, AddLearner), and one with data leave membership
 	// to such orders. The configuration names no server but this one.

@@ -221,7 +221,7 @@ func (m *Member) replay(skip string) (*statemachine.Machine, uint64, error) {
 	if err != nil {
 		return nil, 0, fmt.Errorf("snapshot of index %d: %w", meta.Index, err)
 	}
-	log, _, err := m.dir.OpenLog(storage.Options{SegmentSize: m.opt.SegmentSize})
+	log, _, err := m.dir.OpenLog(storage.Options{SegmentSize: m.opt.SegmentSize, Spares: m.opt.SpareSegments})
 	if err != nil {
 		return nil, 0, err
 	}

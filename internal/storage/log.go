@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -16,6 +17,9 @@ import (
 const (
 	DefaultSegmentSize = 64 << 20
 	DefaultCacheSize   = 16 << 20
+	// DefaultSpares is as much as a gigabyte of log, the most that members write
+	// from one snapshot to the next.
+	DefaultSpares = 16
 )
 
 // Options of a Log. The zero value is good.
@@ -26,6 +30,10 @@ type Options struct {
 	// CacheSize bounds, in bytes, the latest entries kept in memory,
 	// DefaultCacheSize if zero. Older ones are read from disk.
 	CacheSize int
+	// Spares bounds how many segments that compaction frees are kept to be used
+	// again, DefaultSpares if zero. The log takes no more of the disk for them
+	// than it did before they were freed.
+	Spares int
 	// LogID is written into every segment, so that a segment of another
 	// member's log is recognised. A new log takes it, or a random one if it
 	// is zero; with an existing log it must agree, unless it is zero.
@@ -65,7 +73,7 @@ type Log struct {
 	opt Options
 	id  uint64
 
-	// wmu serializes writers. Locks are taken in the order wmu, pmu, mu.
+	// wmu serializes writers. Locks are taken in the order wmu, dmu, pmu, mu.
 	wmu sync.Mutex
 	enc encoder
 	// synced is the position up to which all is known to be durable, and the
@@ -78,6 +86,11 @@ type Log struct {
 	marked bool
 	placed []slot // of the batch under way; kept for its capacity
 
+	// dmu serializes the deletion of segments. Deleting a large file takes many
+	// milliseconds, and compaction frees a dozen of them: it is held without wmu and
+	// pmu, so that no write waits for it.
+	dmu sync.Mutex
+
 	// pmu guards what gets segments ready. It is held while a segment is made,
 	// and never while waiting for wmu.
 	pmu sync.Mutex
@@ -85,14 +98,18 @@ type Log struct {
 	// is not ready. Invariant: one of them is nil.
 	next   *segment
 	making *making
-	// spare is a segment that compaction freed, to be used again, or nil.
-	spare *segment
+	// spares are segments that compaction freed, to be used again: a segment that
+	// is made anew has to be filled with zeros first.
+	spares []*segment
 
 	// mu guards what readers see. It is never held during I/O. Writers hold it
 	// to change any of this, and read it under wmu alone.
-	mu    sync.RWMutex
-	err   error // why the log takes no more writes
-	segs  []*segment
+	mu   sync.RWMutex
+	err  error // why the log takes no more writes
+	segs []*segment
+	// freed are the segments that compaction has taken out of segs, oldest first,
+	// and that are yet to be deleted.
+	freed []*segment
 	end   int64   // where the next batch goes in the active segment, segs' last
 	base  entryID // the last entry that was compacted away
 	hs    hardState
@@ -139,6 +156,9 @@ func OpenLog(fs vfs.FS, dir string, opt Options) (*Log, Recovered, error) {
 	}
 	if opt.CacheSize == 0 {
 		opt.CacheSize = DefaultCacheSize
+	}
+	if opt.Spares == 0 {
+		opt.Spares = DefaultSpares
 	}
 	if min := int64(firstBatch + 4*batchHeaderSize + 128); opt.SegmentSize < min || opt.SegmentSize > maxBatchBody {
 		return nil, Recovered{}, fmt.Errorf("segment size %d is not between %d and %d", opt.SegmentSize, min, maxBatchBody)
@@ -213,6 +233,8 @@ func (l *Log) fail(err error) error {
 func (l *Log) Close() error {
 	l.wmu.Lock()
 	defer l.wmu.Unlock()
+	l.dmu.Lock()
+	defer l.dmu.Unlock()
 	l.pmu.Lock()
 	defer l.pmu.Unlock()
 	err := l.err
@@ -224,17 +246,16 @@ func (l *Log) Close() error {
 	}
 	l.mu.Lock()
 	l.err = ErrClosed
-	segs := l.segs
+	open := slices.Concat(l.freed, l.segs, l.spares)
+	l.freed = nil // the next start deletes them
 	l.mu.Unlock()
-	for _, s := range segs {
+	if l.next != nil {
+		open = append(open, l.next)
+	}
+	for _, s := range open {
 		err = errors.Join(err, s.release())
 	}
 	l.unmake()
-	for _, s := range []*segment{l.next, l.spare} {
-		if s != nil {
-			err = errors.Join(err, s.release())
-		}
-	}
 	return err
 }
 

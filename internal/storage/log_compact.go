@@ -11,9 +11,17 @@ import (
 // caller's decision; index must have been applied and be in a durable snapshot.
 // Compacting again what is gone does nothing.
 //
-// If deleting fails, the log has been compacted and goes on working; the next
-// start deletes the segments.
+// Writers wait for the record of it and not for the deletion. If deleting fails,
+// the log has been compacted and goes on working; the next start deletes the
+// segments.
 func (l *Log) Compact(index uint64) error {
+	if err := l.compact(index); err != nil {
+		return err
+	}
+	return l.deleteFreed()
+}
+
+func (l *Log) compact(index uint64) error {
 	l.wmu.Lock()
 	defer l.wmu.Unlock()
 	if l.err != nil {
@@ -41,6 +49,13 @@ func (l *Log) Compact(index uint64) error {
 // The commit index becomes index, and the term at least term. Reset is durable
 // when it returns.
 func (l *Log) Reset(index, term uint64) error {
+	if err := l.reset(index, term); err != nil {
+		return err
+	}
+	return l.deleteFreed()
+}
+
+func (l *Log) reset(index, term uint64) error {
 	l.wmu.Lock()
 	defer l.wmu.Unlock()
 	if l.err != nil {
@@ -77,39 +92,53 @@ func (l *Log) rebase(item byte, id entryID, forget func()) error {
 	if err := l.sync(); err != nil {
 		return err
 	}
-	return l.deleteSegments()
+	l.freeSegments()
+	return nil
 }
 
-// deleteSegments deletes the segments before the one that holds the first
-// entry. They are not needed: the next one begins with all that was known.
-// Precondition: base is durable.
-func (l *Log) deleteSegments() error {
+// freeSegments takes out the segments before the one that holds the first entry.
+// They are not needed: the next one begins with all that was known. The caller
+// holds wmu. Precondition: base is durable.
+func (l *Log) freeSegments() {
 	oldest := l.active().seq
 	if l.index.n > 0 {
 		oldest = l.index.at(l.index.first).seq
 	}
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	n := int(oldest - l.segs[0].seq)
-	dead := l.segs[:n:n]
+	l.freed = append(l.freed, l.segs[:n]...)
 	l.segs = append([]*segment(nil), l.segs[n:]...)
+}
+
+// deleteFreed keeps of the freed segments what may be of use again and deletes
+// the others.
+func (l *Log) deleteFreed() error {
+	l.dmu.Lock()
+	defer l.dmu.Unlock()
+	l.mu.Lock()
+	freed := l.freed
+	l.freed = nil
 	l.mu.Unlock()
-	if n == 0 {
+	if len(freed) == 0 {
 		return nil
 	}
-
 	l.pmu.Lock()
-	defer l.pmu.Unlock()
+	most := l.opt.Spares - len(l.spares) // only here they become more
+	l.pmu.Unlock()
+
 	var errs []error
-	var spare *segment
-	for _, s := range dead {
-		temp := path.Join(l.dir, spareTemp)
+	var spares []*segment
+	for _, s := range freed {
 		// Its bytes will be overwritten, so nobody may be reading them.
-		if l.spare == nil && spare == nil && s.refs.Load() == 1 && s.size >= l.opt.SegmentSize {
+		if len(spares) < most && s.refs.Load() == 1 && s.size >= l.opt.SegmentSize {
+			temp := path.Join(l.dir, spareTemp(s.seq))
 			if err := l.fs.Rename(s.path, temp); err != nil {
 				errs = append(errs, ioError("rename", s.path, err), s.release())
 				continue
 			}
-			s.path, spare = temp, s
+			s.path = temp
+			spares = append(spares, s)
 			continue
 		}
 		if err := l.fs.Remove(s.path); err != nil {
@@ -119,15 +148,15 @@ func (l *Log) deleteSegments() error {
 	}
 	if err := l.fs.SyncDir(l.dir); err != nil {
 		errs = append(errs, ioError("sync directory", l.dir, err))
-		if spare != nil {
+		for _, s := range spares {
 			// Under its old name it would be found with a new header.
-			errs = append(errs, l.fs.Remove(spare.path), spare.release())
-			spare = nil
+			errs = append(errs, l.fs.Remove(s.path), s.release())
 		}
+		spares = nil
 	}
-	if spare != nil {
-		l.spare = spare
-	}
+	l.pmu.Lock()
+	l.spares = append(l.spares, spares...)
+	l.pmu.Unlock()
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("delete old log segments (the log is compacted): %w", err)
 	}

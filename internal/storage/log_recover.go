@@ -114,7 +114,7 @@ func (l *Log) listSegments() ([]uint32, error) {
 	var seqs []uint32
 	for _, name := range names {
 		switch {
-		case name == nextTemp || name == spareTemp:
+		case temporary(name):
 			if err := l.fs.Remove(path.Join(l.dir, name)); err != nil {
 				return nil, err
 			}
@@ -264,7 +264,8 @@ func (l *Log) settle(t tail) error {
 	if err := l.sync(); err != nil {
 		return err
 	}
-	return l.deleteSegments()
+	l.freeSegments()
+	return l.deleteFreed()
 }
 
 // rewrite writes what is in [from, to) to the same place again.

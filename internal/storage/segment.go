@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -15,7 +16,7 @@ const (
 	segmentSuffix = ".log"
 	tempSuffix    = ".tmp"
 	nextTemp      = "next" + tempSuffix
-	spareTemp     = "spare" + tempSuffix
+	sparePrefix   = "spare-"
 )
 
 // segment is one file of the log, open for reading and writing.
@@ -49,6 +50,15 @@ func (s *segment) release() error {
 }
 
 func segmentName(seq uint32) string { return fmt.Sprintf("%016x%s", seq, segmentSuffix) }
+
+// spareTemp is the name of a spare that was segment seq.
+func spareTemp(seq uint32) string { return fmt.Sprintf("%s%016x%s", sparePrefix, seq, tempSuffix) }
+
+// temporary tells the names of segments that hold nothing yet, or nothing any
+// more.
+func temporary(name string) bool {
+	return name == nextTemp || strings.HasPrefix(name, sparePrefix) && strings.HasSuffix(name, tempSuffix)
+}
 
 // parseSegmentName returns 0 for what is not a segment's name.
 func parseSegmentName(name string) uint32 {
@@ -111,9 +121,9 @@ func (l *Log) grow(seq uint32, size int64) error {
 	name := path.Join(l.dir, segmentName(seq))
 	if l.making == nil {
 		m := &making{temp: path.Join(l.dir, nextTemp), seq: seq}
-		if s := l.spare; s != nil {
-			l.spare = nil
-			// The spare's name is for what compaction frees while this one is made.
+		if n := len(l.spares); n > 0 {
+			s := l.spares[n-1]
+			l.spares = slices.Delete(l.spares, n-1, n)
 			if err := l.fs.Rename(s.path, m.temp); err != nil {
 				return errors.Join(ioError("rename the spare for", name, err), s.release())
 			}

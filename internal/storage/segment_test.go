@@ -2,6 +2,8 @@ package storage
 
 import (
 	"path"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/conclave-dev/conclave/internal/storage/vfs"
@@ -77,40 +79,32 @@ func TestPrepareKeepsPace(t *testing.T) {
 // What compaction frees while the next segment is made of what it freed before
 // gets in nobody's way.
 func TestCompactWhileTheNextIsMade(t *testing.T) {
-	fs, opt := vfs.NewMem(nil), Options{SegmentSize: 64 << 10}
+	fs, opt := vfs.NewMem(nil), Options{SegmentSize: 64 << 10, Spares: 2}
 	l, _ := mustOpen(t, fs, opt)
-	index := uint64(1)
-	first := map[uint32]uint64{1: 1} // the first entry of each segment
-	write := func() {
-		t.Helper()
-		appendSync(t, l, Batch{Entries: run(index, 1, 1, 2<<10)})
-		if seq := l.active().seq; first[seq] == 0 {
-			first[seq] = index
-		}
-		index++
-	}
-	for l.active().seq < 5 {
-		write()
-	}
-	check(t, l.Compact(first[2]-1))
-	if l.spare == nil || l.making != nil {
-		t.Fatalf("the spare is %v; being made is %v", l.spare, l.making)
+	w := newFiller(t, l)
+	w.fillTo(5)
+	check(t, l.Compact(w.first[2]-1))
+	if len(l.spares) != 1 || l.making != nil {
+		t.Fatalf("the spares are %v; being made is %v", l.spares, l.making)
 	}
 	for l.making == nil {
-		write()
+		w.write()
 		check(t, l.Prepare())
 	}
-	if !l.making.recycled || l.next != nil {
-		t.Fatalf("made of the spare: %v; ready: %v", l.making.recycled, l.next != nil)
+	if !l.making.recycled || l.next != nil || len(l.spares) != 0 {
+		t.Fatalf("made of the spare: %v; ready: %v; spares: %v", l.making.recycled, l.next != nil, l.spares)
 	}
-	check(t, l.Compact(first[4]-1))
-	if l.spare == nil || l.making == nil {
-		t.Fatalf("the spare is %v; being made is %v", l.spare, l.making)
+	// Three more: two are kept, the third is not.
+	check(t, l.Compact(w.first[5]-1))
+	if len(l.spares) != 2 || l.making == nil {
+		t.Fatalf("the spares are %v; being made is %v", l.spares, l.making)
 	}
-	for l.active().seq < 8 {
-		write()
-		check(t, l.Prepare())
+	names, err := fs.List("log")
+	check(t, err)
+	if want := []string{segmentName(5), nextTemp, spareTemp(2), spareTemp(3)}; !slices.Equal(names, want) {
+		t.Fatalf("there are %v, not %v", names, want)
 	}
+	w.fillTo(8)
 	want := readState(t, l)
 	check(t, l.Close())
 	l, _ = mustOpen(t, fs, opt)
@@ -118,4 +112,63 @@ func TestCompactWhileTheNextIsMade(t *testing.T) {
 		t.Error("the log differs after a restart")
 	}
 	check(t, l.Close())
+}
+
+// Nobody who writes waits while the disk deletes what was compacted.
+func TestDeletingHoldsUpNobody(t *testing.T) {
+	var l *Log
+	deleted := 0
+	fs := vfs.NewMem(func(op vfs.Op, file string, _ int64, _ int) error {
+		if op == vfs.OpRemove && strings.HasSuffix(file, segmentSuffix) {
+			deleted++
+			for name, mu := range map[string]interface {
+				TryLock() bool
+				Unlock()
+			}{"wmu": &l.wmu, "pmu": &l.pmu, "mu": &l.mu} {
+				if !mu.TryLock() {
+					t.Errorf("%s is held while %s is deleted", name, file)
+					continue
+				}
+				mu.Unlock()
+			}
+		}
+		return nil
+	})
+	l, _ = mustOpen(t, fs, Options{SegmentSize: 64 << 10, Spares: 1})
+	w := newFiller(t, l)
+	w.fillTo(6)
+	check(t, l.Compact(w.first[6]-1))
+	if deleted != 4 || len(l.spares) != 1 {
+		t.Fatalf("%d segments were deleted and %d kept", deleted, len(l.spares))
+	}
+	check(t, l.Close())
+}
+
+// filler appends entries, one a batch.
+type filler struct {
+	t     *testing.T
+	l     *Log
+	index uint64
+	first map[uint32]uint64 // the first entry of each segment
+}
+
+func newFiller(t *testing.T, l *Log) *filler {
+	return &filler{t: t, l: l, index: 1, first: map[uint32]uint64{1: 1}}
+}
+
+func (w *filler) write() {
+	w.t.Helper()
+	appendSync(w.t, w.l, Batch{Entries: run(w.index, 1, 1, 2<<10)})
+	if seq := w.l.active().seq; w.first[seq] == 0 {
+		w.first[seq] = w.index
+	}
+	w.index++
+}
+
+// fillTo writes until seq is the active segment.
+func (w *filler) fillTo(seq uint32) {
+	w.t.Helper()
+	for w.l.active().seq < seq {
+		w.write()
+	}
 }

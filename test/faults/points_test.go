@@ -84,7 +84,7 @@ func (p *points) kindOf(name string) string {
 		return "the log"
 	case base == "next.tmp":
 		return "the next segment"
-	case base == "spare.tmp":
+	case strings.HasPrefix(base, "spare-"):
 		return "a spare segment"
 	default:
 		return "directory " + base

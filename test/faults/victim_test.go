@@ -82,7 +82,7 @@ func victim(text string, args []string) error {
 	for {
 		m, err := server.Start(server.Options{
 			Config: cfg, AwaitBootstrap: *await, Logger: log, FS: newPoints(plan, cfg.DataDir),
-			SegmentSize: victimSegmentSize, KeepEntries: victimKeepEntries,
+			SegmentSize: victimSegmentSize, SpareSegments: 1, KeepEntries: victimKeepEntries,
 		})
 		if err != nil {
 			return err

@@ -47,7 +47,7 @@ func runMember(text string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	m, err := member.Start(member.Options{
-		Config: cfg, Logger: log, FS: disk, SegmentSize: p.SegmentSize, KeepEntries: p.KeepEntries,
+		Config: cfg, Logger: log, FS: disk, SegmentSize: p.SegmentSize, SpareSegments: p.Spares, KeepEntries: p.KeepEntries,
 	})
 	if err != nil {
 		return err

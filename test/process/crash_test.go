@@ -14,7 +14,7 @@ import (
 
 // small makes files come and go every few writes.
 func small(dir string) plan {
-	return plan{DataDir: dir, SnapCount: 3, SegmentSize: 8 << 10, KeepEntries: 4}
+	return plan{DataDir: dir, SnapCount: 3, SegmentSize: 8 << 10, Spares: 1, KeepEntries: 4}
 }
 
 // all asks for every crash point instead of a choice.

@@ -16,10 +16,11 @@ const planVariable = "CONCLAVE_TEST_MEMBER"
 // to behave.
 type plan struct {
 	DataDir string
-	// SnapCount, SegmentSize and KeepEntries are the member's; 0 for its
+	// SnapCount, SegmentSize, Spares and KeepEntries are the member's; 0 for its
 	// defaults.
 	SnapCount   int
 	SegmentSize int64
+	Spares      int
 	KeepEntries uint64
 
 	Crash *crash
@@ -91,7 +92,7 @@ func classOf(name string) class {
 		return classSegment
 	case base == "next.tmp":
 		return classNext
-	case base == "spare.tmp":
+	case strings.HasPrefix(base, "spare-"):
 		return classSpare
 	case base == "LOCK":
 		return classLock

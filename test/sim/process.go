@@ -111,7 +111,7 @@ func (p *process) open() error {
 			return err
 		}
 	}
-	if p.log, _, err = dir.OpenLog(storage.Options{SegmentSize: segmentSize, CacheSize: 8 << 10}); err != nil {
+	if p.log, _, err = dir.OpenLog(storage.Options{SegmentSize: segmentSize, Spares: 2, CacheSize: 8 << 10}); err != nil {
 		return err
 	}
 	if err := alignLog(p.log, meta); err != nil {
