@@ -56,7 +56,7 @@ func (n *Node) applyEntries(entries []*raftpb.Entry) (more bool, err error) {
 				return more, err
 			}
 		}
-		n.sinceBytes += int64(len(e.GetData()))
+		n.since.bytes += int64(len(e.GetData()))
 	}
 	return false, n.applyRun(entries[run:])
 }
@@ -71,7 +71,7 @@ func (n *Node) applyRun(entries []*raftpb.Entry) error {
 	}
 	n.cfg.Metrics.Apply.Observe(n.cfg.Now() - start)
 	n.applied.Store(entries[len(entries)-1].GetIndex())
-	n.sinceEntries += uint64(len(entries))
+	n.since.entries += uint64(len(entries))
 	return nil
 }
 
@@ -166,7 +166,7 @@ func (n *Node) restore(snap *raftpb.Snapshot) error {
 	n.confState = snap.GetMetadata().GetConfState()
 	n.applied.Store(meta.Index)
 	n.newest.Store(&meta)
-	n.sinceEntries, n.sinceBytes = 0, 0
+	n.countAnew(meta.Index)
 	n.adoptMembers(members)
 	return nil
 }

@@ -73,8 +73,8 @@ type Config struct {
 	// ProbeInterval is how often the member asks whether its leader still has
 	// a quorum.
 	ProbeInterval time.Duration
-	// SnapshotEntries and SnapshotBytes say when a snapshot is due, in
-	// operations' entries and bytes of log since the last.
+	// SnapshotEntries and SnapshotBytes say when a snapshot is due at the latest,
+	// in operations' entries and bytes of log since the last: see snapshotDue.
 	SnapshotEntries uint64
 	SnapshotBytes   int64
 	// KeepEntries is how much log stays behind a snapshot, so that a member
@@ -170,8 +170,9 @@ type Node struct {
 	confState    *raftpb.ConfState
 	members      []statemachine.Member
 	snapshotting atomic.Bool
-	sinceEntries uint64
-	sinceBytes   int64
+	// since is what was applied since the last snapshot, and due what makes the next
+	// one due.
+	since, due logSize
 	// conf is the applier's, but while it holds its queue: then the loop's.
 	conf confChange
 
@@ -254,6 +255,7 @@ func NewNode(cfg Config, meta storage.SnapshotMeta, confState *raftpb.ConfState,
 	n.applied.Store(meta.Index)
 	n.newest.Store(&meta)
 	n.memberSet.Store(&members)
+	n.countAnew(meta.Index)
 	rn, err := raft.NewRawNode(&raft.Config{
 		ID: cfg.ID, ElectionTick: cfg.ElectionTicks, HeartbeatTick: 1,
 		Storage: &raftStorage{node: n}, Applied: meta.Index,

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/bits"
 	"strings"
 	"time"
 
@@ -31,10 +32,36 @@ const defaultKeepEntries = 2000
 // applied, in bytes.
 const snapshotStep = 256 << 10
 
+// logSize is an amount of log.
+type logSize struct {
+	entries uint64
+	bytes   int64
+}
+
+// snapshotDue is how much log there may be behind the snapshot of index: between
+// half of most and all of it, and on each member something else, as with
+// ZooKeeper. If all members wrote their snapshots after the same entry, no quorum
+// would be left that has its disks and processors for its clients then.
+func snapshotDue(most logSize, id, index uint64) logSize {
+	h := id ^ bits.RotateLeft64(index, 32)
+	// The finalizer of SplitMix64: ids and indices that differ in a bit have
+	// nothing in common afterwards.
+	h = (h ^ h>>30) * 0xbf58476d1ce4e5b9
+	h = (h ^ h>>27) * 0x94d049bb133111eb
+	h ^= h >> 31
+	return logSize{most.entries - h%(most.entries/2+1), most.bytes - int64(h%uint64(most.bytes/2+1))}
+}
+
+// countAnew counts from the snapshot of index.
+func (n *Node) countAnew(index uint64) {
+	n.since = logSize{}
+	n.due = snapshotDue(logSize{n.cfg.SnapshotEntries, n.cfg.SnapshotBytes}, n.cfg.ID, index)
+}
+
 // maybeSnapshot starts a snapshot of the state as it is now when enough has
 // been applied since the last. It is written beside the appliers' work.
 func (n *Node) maybeSnapshot() {
-	if n.sinceEntries < n.cfg.SnapshotEntries && n.sinceBytes < n.cfg.SnapshotBytes {
+	if n.since.entries < n.due.entries && n.since.bytes < n.due.bytes {
 		return
 	}
 	n.startSnapshot()
@@ -49,7 +76,7 @@ func (n *Node) startSnapshot() {
 	if err == nil {
 		var snap *statemachine.Snapshot
 		if snap, err = n.cfg.App.BeginSnapshot(); err == nil {
-			n.sinceEntries, n.sinceBytes = 0, 0
+			n.countAnew(snap.Index)
 			n.cfg.Spawn(func() {
 				defer n.snapshotting.Store(false)
 				if err := n.writeSnapshot(snap, cs); err != nil {
