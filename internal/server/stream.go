@@ -14,6 +14,7 @@ type Stream struct {
 	c      *Conn
 	woken  atomic.Bool
 	parked bool // until the connection takes frames again
+	ended  bool // nothing more will arrive
 	left   bool
 }
 
@@ -50,6 +51,9 @@ func (st *Stream) Pump(now time.Duration) {
 	if st.Parked() && st.woken.Swap(false) {
 		st.follow(st.c.srv.resumed(st.c, now))
 	}
+	if st.ended && !st.parked {
+		st.Leave()
+	}
 }
 
 func (st *Stream) follow(n next) {
@@ -59,8 +63,16 @@ func (st *Stream) follow(n next) {
 	}
 }
 
-// Leave is the end of the connection: its client has hung up, or nothing more
-// is read from it.
+// End tells that nothing more will arrive: the client has hung up. What it sent
+// before is served first; who reads from a socket sees its end no sooner.
+func (st *Stream) End() {
+	st.ended = true
+	if !st.parked {
+		st.Leave()
+	}
+}
+
+// Leave is the end of the connection: nothing more is read from it.
 func (st *Stream) Leave() {
 	if !st.left {
 		st.left, st.parked = true, false

@@ -33,7 +33,7 @@ func (c *conn) TryWrite(b []byte) (int, error) {
 		return 0, errGone
 	}
 	n := len(b)
-	if c.w.now >= c.cl.dozesUntil {
+	if c.hungUp || c.w.now >= c.cl.dozesUntil {
 		c.unread = 0
 	} else {
 		n = min(n, max(window-c.unread, 0))
@@ -120,7 +120,7 @@ func (c *conn) hangUp() {
 	}
 	c.hungUp = true
 	c.up = c.arrival(c.up)
-	c.w.at(c.up, func() { c.p.step(c.st.Leave) })
+	c.w.at(c.up, func() { c.p.step(c.st.End) })
 }
 
 // settle sends what the server has written on its way, and pumps the reader.
