@@ -31,8 +31,9 @@ type Options struct {
 	// DefaultCacheSize if zero. Older ones are read from disk.
 	CacheSize int
 	// Spares bounds how many segments that compaction frees are kept to be used
-	// again, DefaultSpares if zero. The log takes no more of the disk for them
-	// than it did before they were freed.
+	// again, DefaultSpares if zero. There are no more of them than the last
+	// compaction has freed: as much as was written before it is what may be
+	// written before the next, on no more of the disk.
 	Spares int
 	// LogID is written into every segment, so that a segment of another
 	// member's log is recognised. A new log takes it, or a random one if it

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 )
 
 // Compact forgets the entries up to index, durably, and deletes the segments
@@ -120,18 +121,21 @@ func (l *Log) deleteFreed() error {
 	freed := l.freed
 	l.freed = nil
 	l.mu.Unlock()
-	if len(freed) == 0 {
+	keep := min(l.opt.Spares, max(1, len(freed)))
+	l.pmu.Lock()
+	have := min(keep, len(l.spares)) // only here they become more
+	dead := append(slices.Clone(l.spares[have:]), freed...)
+	l.spares = slices.Delete(l.spares, have, len(l.spares))
+	l.pmu.Unlock()
+	if len(dead) == 0 {
 		return nil
 	}
-	l.pmu.Lock()
-	most := l.opt.Spares - len(l.spares) // only here they become more
-	l.pmu.Unlock()
 
 	var errs []error
 	var spares []*segment
-	for _, s := range freed {
+	for _, s := range dead {
 		// Its bytes will be overwritten, so nobody may be reading them.
-		if len(spares) < most && s.refs.Load() == 1 && s.size >= l.opt.SegmentSize {
+		if have+len(spares) < keep && s.refs.Load() == 1 && s.size >= l.opt.SegmentSize {
 			temp := path.Join(l.dir, spareTemp(s.seq))
 			if err := l.fs.Rename(s.path, temp); err != nil {
 				errs = append(errs, ioError("rename", s.path, err), s.release())

@@ -105,6 +105,13 @@ func TestCompactWhileTheNextIsMade(t *testing.T) {
 		t.Fatalf("there are %v, not %v", names, want)
 	}
 	w.fillTo(8)
+	// Three are freed, then none: one is enough then.
+	check(t, l.Compact(w.index-2))
+	w.write()
+	check(t, l.Compact(w.index-2))
+	if names, err := fs.List("log"); err != nil || len(l.spares) != 1 || countSpares(names) != 1 {
+		t.Fatalf("the spares are %v; there are %v, %v", l.spares, names, err)
+	}
 	want := readState(t, l)
 	check(t, l.Close())
 	l, _ = mustOpen(t, fs, opt)
@@ -112,6 +119,15 @@ func TestCompactWhileTheNextIsMade(t *testing.T) {
 		t.Error("the log differs after a restart")
 	}
 	check(t, l.Close())
+}
+
+func countSpares(names []string) (n int) {
+	for _, name := range names {
+		if strings.HasPrefix(name, sparePrefix) {
+			n++
+		}
+	}
+	return n
 }
 
 // Nobody who writes waits while the disk deletes what was compacted.
@@ -138,7 +154,7 @@ func TestDeletingHoldsUpNobody(t *testing.T) {
 	w := newFiller(t, l)
 	w.fillTo(6)
 	check(t, l.Compact(w.first[6]-1))
-	if deleted != 4 || len(l.spares) != 1 {
+	if deleted != 4 || len(l.spares) != 1 { // of five
 		t.Fatalf("%d segments were deleted and %d kept", deleted, len(l.spares))
 	}
 	check(t, l.Close())

@@ -71,7 +71,10 @@ type member struct {
 
 func (m *member) addr() string    { return address(m.id) + ":2181" }
 func (m *member) dataDir() string { return filepath.Join(m.dir, "data") }
-func (m *member) logPath() string { return filepath.Join(m.dir, "log") }
+
+// logPath is beside the member's directory: a disk that is full must not cut what
+// the member says of it.
+func (m *member) logPath() string { return m.dir + ".log" }
 
 func serverLine(id int) string {
 	return fmt.Sprintf("server.%d=%s:2888:3888;%s:2181", id, address(id), address(id))
