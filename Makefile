@@ -94,7 +94,7 @@ bench-go: ## the Go benchmarks of this checkout and of commit BASE by turns, com
 	./hack/benchstat.sh $(BASE)
 
 .PHONY: bench-leases
-bench-leases: ## the operator's Leases on the local cluster, in numbers (needs root; about ten minutes; BENCH=-quick for a glance)
+bench-leases: ## the operator's Leases on the local cluster, in numbers (needs root; about ten minutes; BENCH=-quick for a glance; CLUSTER_KEEP=1 leaves the cluster)
 	./hack/bench-leases.sh $(BENCH)
 
 .PHONY: run
