@@ -132,7 +132,10 @@ func (f *follower) wake() {
 func (f *follower) run() {
 	defer f.stop()
 	defer func() { f.planner.Close(f.p.o.Now()) }()
-	defer func() { f.p.o.Turns.Leave(f.writer()) }()
+	defer func() {
+		f.p.o.Turns.Leave(f.writer())
+		f.p.events.Leave(f.writer())
+	}()
 	select {
 	case <-f.p.ready:
 	case <-f.ctx.Done():
@@ -381,16 +384,27 @@ func (f *follower) expired(e mirror.End, now time.Time) {
 	f.notices.Expired(e, pod.Pod, now)
 }
 
-// tell leaves Events, and returns when to ask again, zero if nothing is left.
+// tell leaves Events, each in its turn among those of all clusters, and returns when
+// to ask again, zero if nothing is left.
 func (f *follower) tell(now time.Time) time.Time {
-	due, again := f.notices.Take(now)
-	for _, e := range due {
-		if e.Pod == (summary.Pod{}) {
-			f.p.o.Recorder.Eventf(f.reference(), nil, corev1.EventTypeWarning, e.Reason, e.Action, "%s", e.Note)
-			continue
+	for {
+		due, again := f.notices.Due(now)
+		if !due {
+			return again
 		}
-		pod := &corev1.Pod{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}, ObjectMeta: metav1.ObjectMeta{Namespace: e.Pod.Namespace, Name: e.Pod.Name, UID: types.UID(e.Pod.UID)}}
-		f.p.o.Recorder.Eventf(pod, f.reference(), corev1.EventTypeWarning, e.Reason, e.Action, "%s", e.Note)
+		ok, again := f.p.events.Take(f.writer(), pace.Prompt, now)
+		if !ok {
+			return again
+		}
+		f.raise(f.notices.Next(now))
 	}
-	return again
+}
+
+func (f *follower) raise(e summary.Event) {
+	if e.Pod == (summary.Pod{}) {
+		f.p.o.Recorder.Eventf(f.reference(), nil, corev1.EventTypeWarning, e.Reason, e.Action, "%s", e.Note)
+		return
+	}
+	pod := &corev1.Pod{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}, ObjectMeta: metav1.ObjectMeta{Namespace: e.Pod.Namespace, Name: e.Pod.Name, UID: types.UID(e.Pod.UID)}}
+	f.p.o.Recorder.Eventf(pod, f.reference(), corev1.EventTypeWarning, e.Reason, e.Action, "%s", e.Note)
 }

@@ -77,10 +77,18 @@ type Pod struct {
 // wakes is how many clusters wait for the reconciler at a time; more try again.
 const wakes = 1024
 
+// eventsPerSecond is how many Events are left of sessions in a second, all clusters
+// taken together. With Leases (leases.DefaultLimits), status (pace.PerSecond) and the
+// operator's own election they are the hundred writes a second that an API server is
+// to bear, whatever clients do.
+const eventsPerSecond = 4
+
 // Projector keeps a follower for each cluster. It is a manager's Runnable.
 type Projector struct {
 	o      Options
 	budget *leases.Budget
+	// events say when an Event may be left.
+	events *pace.Line
 	wake   chan event.GenericEvent
 
 	// ctx ends all followers; ready is closed when the cache has all Leases.
@@ -96,7 +104,7 @@ type Projector struct {
 
 // New makes a Projector, which does nothing until it is started.
 func New(o Options) *Projector {
-	p := &Projector{o: o, budget: leases.NewBudget(o.Limits),
+	p := &Projector{o: o, budget: leases.NewBudget(o.Limits), events: pace.New(eventsPerSecond),
 		wake: make(chan event.GenericEvent, wakes), ready: make(chan struct{}), followers: make(map[client.ObjectKey]*follower)}
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	return p

@@ -22,10 +22,9 @@ const (
 	// single Events of sessions come at this rate at most, and so many at once.
 	singleEvery = 2 * time.Second
 	singleBurst = 5
-	// together is how many Events are raised at once, and pause how long the next ones
-	// wait: they are among the hundred writes that an operator may do in a second.
-	together = 2
-	pause    = 500 * time.Millisecond
+	// backlog is how many Events wait at most until there is a turn for them. What
+	// finds no room is told together.
+	backlog = 2 * singleBurst
 	// storm is how often many expiries are told as one.
 	storm = 10 * time.Second
 	// samples of sessions and of paths stand for the others.
@@ -42,11 +41,10 @@ type Event struct {
 
 // Notices makes Events of sessions that have expired.
 type Notices struct {
-	tokens  float64
-	at      time.Time
+	tokens float64
+	at     time.Time
+	// pending are Events to raise, the oldest first; never more than backlog.
 	pending []Event
-	// told is when the last were raised.
-	told time.Time
 	// many are those that have no Event of their own, since first.
 	many struct {
 		sessions, ephemerals int
@@ -64,7 +62,7 @@ func (n *Notices) Expired(e mirror.End, pod Pod, now time.Time) {
 		n.tokens = min(singleBurst, n.tokens+float64(now.Sub(n.at))/float64(singleEvery))
 	}
 	n.at = now
-	if n.tokens >= 1 && n.many.sessions == 0 {
+	if n.tokens >= 1 && n.many.sessions == 0 && len(n.pending)+2 <= backlog {
 		n.tokens--
 		note := describe(e, pod)
 		action := fmt.Sprintf("Expire 0x%x", e.Session.ID)
@@ -88,24 +86,27 @@ func (n *Notices) Expired(e mirror.End, pod Pod, now time.Time) {
 	}
 }
 
-// Take returns the Events that are due, and when to ask again, zero if there is
-// nothing to wait for.
-func (n *Notices) Take(now time.Time) (events []Event, again time.Time) {
-	if n.many.sessions > 0 && !now.Before(n.many.first.Add(storm)) {
-		n.pending = append(n.pending, n.summary(now))
+// Due tells whether there is an Event to raise, and if not, when to ask again, zero
+// if there is nothing to wait for.
+func (n *Notices) Due(now time.Time) (due bool, again time.Time) {
+	if len(n.pending) > 0 {
+		return true, now
 	}
-	if next := n.told.Add(pause); len(n.pending) > 0 && !now.Before(next) {
-		due := min(together, len(n.pending))
-		events, n.pending = n.pending[:due:due], n.pending[due:]
-		n.told = now
+	if n.many.sessions == 0 {
+		return false, time.Time{}
 	}
-	switch {
-	case len(n.pending) > 0:
-		again = n.told.Add(pause)
-	case n.many.sessions > 0:
-		again = n.many.first.Add(storm)
+	again = n.many.first.Add(storm)
+	return !now.Before(again), again
+}
+
+// Next takes the Event that is due.
+func (n *Notices) Next(now time.Time) Event {
+	if len(n.pending) == 0 {
+		return n.summary(now)
 	}
-	return events, again
+	e := n.pending[0]
+	n.pending = n.pending[1:]
+	return e
 }
 
 // summary is the Event of many.

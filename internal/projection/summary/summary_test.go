@@ -158,55 +158,69 @@ func TestOneExpiry(t *testing.T) {
 	s := session(0x1a, mirror.Connecting, "10.0.0.1:5")
 	s.Ephemerals = 3
 	n.Expired(mirror.End{Session: s, Expired: true, Paths: []string{"/locks/a", "/locks/b"}}, pod, t0)
-	events, again := n.Take(t0)
 	const note = "Session 0x1a of pod shop/cart-0 expired: nothing was heard of its client for 10s; with it went /locks/a, /locks/b, and 1 more"
 	want := []Event{{Reason: ReasonSessionExpired, Action: "Expire 0x1a", Note: note}, {Pod: pod, Reason: ReasonSessionExpired, Action: "Expire 0x1a", Note: note}}
-	if fmt.Sprint(events) != fmt.Sprint(want) || !again.IsZero() {
-		t.Errorf("%v %v", events, again)
+	if events := raised(&n, t0); fmt.Sprint(events) != fmt.Sprint(want) {
+		t.Errorf("%v", events)
 	}
 	s.Ephemerals = 0
 	n.Expired(mirror.End{Session: s, Expired: true}, Pod{}, t0)
-	if events, again = n.Take(t0); len(events) != 0 || !again.Equal(t0.Add(pause)) {
-		t.Errorf("at once: %v %v", events, again)
-	}
-	events, _ = n.Take(again)
+	events := raised(&n, t0)
 	if len(events) != 1 || events[0].Note != "Session 0x1a of 10.0.0.1:5 expired: nothing was heard of its client for 10s; it had no ephemeral nodes" {
 		t.Errorf("%v", events)
 	}
+	if due, again := n.Due(t0); due || !again.IsZero() {
+		t.Errorf("due %v, again %v, and nothing is left", due, again)
+	}
+}
+
+// raised are all Events that are due.
+func raised(n *Notices, now time.Time) (events []Event) {
+	for due, _ := n.Due(now); due; due, _ = n.Due(now) {
+		events = append(events, n.Next(now))
+	}
+	return events
 }
 
 // Ten thousand expiries within a minute: few Events, each short enough, and every
 // session is counted in one.
 func TestStorm(t *testing.T) {
+	for name, every := range map[string]time.Duration{"a turn at any time": 0, "a turn every three seconds": 3 * time.Second} {
+		t.Run(name, func(t *testing.T) { stormWith(t, every) })
+	}
+}
+
+// stormWith is a storm of which an Event may be raised so often.
+func stormWith(t *testing.T, every time.Duration) {
 	var n Notices
 	now := t0
 	var all []Event
 	told := 0
 	var last time.Time
 	take := func() {
-		events, _ := n.Take(now)
-		if len(events) > together || len(events) > 0 && now.Sub(last) < pause {
-			t.Errorf("%d Events, %v after the last", len(events), now.Sub(last))
-		}
-		if len(events) > 0 {
+		due, _ := n.Due(now)
+		for ; due && now.Sub(last) >= every; due, _ = n.Due(now) {
+			e := n.Next(now)
 			last = now
-		}
-		for _, e := range events {
 			if len(e.Note) > maxNote {
 				t.Errorf("%d bytes: %s", len(e.Note), e.Note)
 			}
-			var many int
+			many := 1
 			if e.Reason == ReasonSessionsExpired {
 				if _, err := fmt.Sscanf(e.Note, "%d more sessions expired", &many); err != nil {
 					t.Errorf("%s: %v", e.Note, err)
 				}
-			} else {
-				many = 1
 			}
-			told += many
+			if e.Pod == (Pod{}) {
+				told += many
+			}
+			all = append(all, e)
 		}
-		all = append(all, events...)
+		if len(n.pending) > backlog {
+			t.Fatalf("%d Events wait", len(n.pending))
+		}
 	}
+	pod, _ := names.Pod(netip.MustParseAddr("10.0.0.1"))
 	for i := range 10000 {
 		now = t0.Add(time.Duration(i) * 6 * time.Millisecond)
 		s := session(uint64(i), mirror.Connecting, "10.0.0.9:5")
@@ -215,12 +229,14 @@ func TestStorm(t *testing.T) {
 		for j := range 64 {
 			paths = append(paths, strings.Repeat("/long", 30)+fmt.Sprint("/", i, "-", j))
 		}
-		n.Expired(mirror.End{Session: s, Expired: true, Paths: paths}, Pod{}, now)
+		n.Expired(mirror.End{Session: s, Expired: true, Paths: paths}, pod, now)
 		take()
 	}
-	now = now.Add(storm)
-	take()
-	if told != 10000 || len(all) > 40 {
+	for range 2 * backlog {
+		now = now.Add(storm)
+		take()
+	}
+	if told != 10000 || len(all) > 80 {
 		t.Errorf("%d Events tell of %d sessions", len(all), told)
 	}
 	// Afterwards single ones are told again.
