@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -267,11 +269,31 @@ func TestLostMajority(t *testing.T) {
 	}
 	g.edit(recovery("0000000000000000000000000000dead", "101"))
 	g.until(v1alpha1.ConditionProgressing, v1alpha1.ReasonRecoveryRefused, 20)
+	// The survivor does not answer at first, and is asked again: it is told once.
+	asked, was := 0, g.world.OnCall
+	g.world.OnCall = func(pod, order string) error {
+		if order != "RecoverLostMajority" {
+			return was(pod, order)
+		}
+		if asked++; asked <= 5 {
+			return status.Error(codes.Unavailable, "connection refused")
+		}
+		return nil
+	}
 	g.edit(recovery(old, "101"))
 	g.settle(300)
 	g.healthy()
+	told := 0
+	for _, e := range g.events {
+		if strings.Contains(e, "RecoveringLostMajority") {
+			told++
+		}
+	}
+	if asked != 6 || told != 1 {
+		t.Errorf("asked %d times, told %d times:\n%s", asked, told, strings.Join(g.events, "\n"))
+	}
 	c := g.cluster()
-	if c.Status.ClusterID == old || c.Status.Recovery == nil || c.Status.Recovery.FormerClusterID != old || c.Status.Recovery.ClusterID != c.Status.ClusterID {
+	if c.Status.Recovery.Message != "" || c.Status.ClusterID == old || c.Status.Recovery == nil || c.Status.Recovery.FormerClusterID != old || c.Status.Recovery.ClusterID != c.Status.ClusterID {
 		t.Errorf("%+v", c.Status.Recovery)
 	}
 	orders := 0

@@ -56,16 +56,24 @@ func (p *pass) recoverMajority(ctx context.Context) (done bool, err error) {
 	if pod == "" {
 		return refuse("spec.recovery.survivor %s does not answer: nothing is done", order.Survivor)
 	}
-	// What is about to be done is written down first.
-	if r == nil || r.FormerClusterID != order.ClusterID || r.Survivor != order.Survivor || r.Message != "" || r.LastZxid == "" {
-		p.status.Recovery = &v1alpha1.RecoveryStatus{FormerClusterID: order.ClusterID, Survivor: order.Survivor, LastZxid: fmt.Sprintf("0x%x", uint64(last))}
+	// What is about to be done is written down first, and told once: a member that
+	// refuses, or does not answer, is asked again and again.
+	zxid := fmt.Sprintf("0x%x", uint64(last))
+	begun := r != nil && r.FormerClusterID == order.ClusterID && r.Survivor == order.Survivor && r.LastZxid != ""
+	if !begun || r.LastZxid != zxid {
+		p.status.Recovery = &v1alpha1.RecoveryStatus{FormerClusterID: order.ClusterID, Survivor: order.Survivor, LastZxid: zxid}
+		if begun {
+			p.status.Recovery.Message = r.Message
+		}
 		p.lock = true
 		if err := p.writeStatus(ctx); err != nil {
 			return true, err
 		}
+		if !begun {
+			p.warn(ctx, "RecoveringLostMajority", "RecoverLostMajority", fmt.Sprintf("ensemble %s is made to go on from member %s alone: %s", order.ClusterID, order.Survivor, order.Reason))
+		}
 		return true, errWritten
 	}
-	p.warn(ctx, "RecoveringLostMajority", "RecoverLostMajority", fmt.Sprintf("ensemble %s is made to go on from member %s alone: %s", order.ClusterID, order.Survivor, order.Reason))
 	err = p.order(ctx, pod, func(ctx context.Context, api adminpb.AdminClient) error {
 		_, err := api.RecoverLostMajority(ctx, &adminpb.RecoverLostMajorityRequest{ClusterId: order.ClusterID, MemberId: id,
 			Reason: fmt.Sprintf("spec.recovery of CoordinationCluster %s: %s", p.key, order.Reason)})
@@ -81,6 +89,6 @@ func (p *pass) recoverMajority(ctx context.Context) (done bool, err error) {
 		return true, nil
 	}
 	now := metav1.NewTime(p.Now())
-	p.status.Recovery.Time = &now
+	p.status.Recovery.Time, p.status.Recovery.Message = &now, ""
 	return true, nil
 }

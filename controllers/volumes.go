@@ -8,7 +8,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/conclave-dev/conclave/api/v1alpha1"
@@ -81,7 +80,9 @@ func (p *pass) keepVolume(ctx context.Context, c *corev1.PersistentVolumeClaim, 
 		p.trouble = &trouble{v1alpha1.ConditionProgressing, v1alpha1.ReasonVolumeNotResizable,
 			fmt.Sprintf("volume claim %s can't be made larger: %v. It takes a storage class with allowVolumeExpansion", c.Name, err)}
 		return nil
-	case err != nil && apierrors.ReasonForError(err) != metav1.StatusReasonNotFound:
+	case apierrors.IsNotFound(err):
+		return nil // it has just gone: the StatefulSet makes the next
+	case err != nil:
 		return fmt.Errorf("applying volume claim %s: %w", c.Name, err)
 	}
 	if larger {
