@@ -34,6 +34,11 @@ func (p *pass) applyChildren(ctx context.Context) error {
 	}
 	c := p.cluster
 	wanted := []runtime.ApplyConfiguration{resources.ServiceAccount(c), resources.Headless(c), resources.ClientService(c)}
+	// What members run without is applied last, and holds up nothing if somebody else
+	// has the name: a member that is not replaced on account of a PodMonitor is worse
+	// than one that is not monitored. The rest is needed, a NetworkPolicy too: ports
+	// that were to be closed are not to be open.
+	var optional []runtime.ApplyConfiguration
 	var unwanted []client.Object
 	at := func(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Namespace: c.Namespace, Name: name} }
 	policy, err := resources.NetworkPolicy(c)
@@ -49,17 +54,25 @@ func (p *pass) applyChildren(ctx context.Context) error {
 	for _, observer := range []bool{false, true} {
 		members := max(p.set(p.live(observer), observer).Replicas, p.size(observer))
 		if b := resources.Budget(c, role(observer), int32(members), p.disturbed()); b != nil {
-			wanted = append(wanted, b)
+			optional = append(optional, b)
 		} else {
 			unwanted = append(unwanted, &policyv1.PodDisruptionBudget{ObjectMeta: at(p.setName(observer))})
 		}
 	}
 	if m := resources.PodMonitor(c); m != nil {
-		wanted = append(wanted, client.ApplyConfigurationFromUnstructured(m))
+		optional = append(optional, client.ApplyConfigurationFromUnstructured(m))
 	}
 	for _, ac := range wanted {
 		if err := p.apply(ctx, ac); err != nil || p.trouble != nil {
 			return err
+		}
+	}
+	for _, ac := range optional {
+		if err := p.apply(ctx, ac); err != nil {
+			return err
+		}
+		if p.trouble != nil {
+			p.aside, p.trouble = p.trouble, nil
 		}
 	}
 	for _, o := range unwanted {

@@ -182,6 +182,9 @@ func (p *pass) progressing() verdict {
 		}
 	}
 	if v.reason == v1alpha1.ReasonSettled {
+		if p.aside != nil {
+			v = verdict{no, p.aside.reason, p.aside.message + "; all else is as the spec says"}
+		}
 		if volumes := p.growing(); volumes != "" {
 			v = verdict{yes, v1alpha1.ReasonGrowingVolumes, "volumes grow to what the spec says: " + volumes}
 		} else if pods := p.arriving(); len(pods) > 0 {

@@ -53,7 +53,8 @@ func TestPodMonitorOnAServer(t *testing.T) {
 	g.must(g.api.Create(ctx, theirs))
 	was := theirs.GetResourceVersion()
 	g.create(monitored)
-	g.until(v1alpha1.ConditionProgressing, v1alpha1.ReasonNameTaken, 50)
+	g.until(v1alpha1.ConditionProgressing, v1alpha1.ReasonNameTaken, 300)
+	g.healthyBut(v1alpha1.ReasonNameTaken)
 	get := func() *unstructured.Unstructured {
 		t.Helper()
 		u := &unstructured.Unstructured{}

@@ -95,6 +95,9 @@ type pass struct {
 	failed error
 	// trouble is what stands in the way of everything else; nil if nothing does.
 	trouble *trouble
+	// aside is what a person has to see to as well, and what holds up nothing; nil if
+	// there is nothing.
+	aside *trouble
 	// lock: status is written only if nobody else has written the object since it
 	// was read. So it is with every latch.
 	lock bool

@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -238,6 +239,55 @@ func TestDriftAndNames(t *testing.T) {
 	}
 	g.must(g.api.Get(ctx, key, service))
 	g.healthy()
+}
+
+// Somebody else's budget of our name is left alone and said, and holds up nothing: the
+// ensemble is founded, and a lost member replaced.
+func TestNameOfNoConsequence(t *testing.T) {
+	g := newRig(t)
+	ctx := context.Background()
+	theirs := &policyv1.PodDisruptionBudget{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
+	g.must(g.api.Create(ctx, theirs))
+	was := theirs.ResourceVersion
+	said := func() {
+		t.Helper()
+		g.until(v1alpha1.ConditionProgressing, v1alpha1.ReasonNameTaken, 300)
+		g.healthyBut(v1alpha1.ReasonNameTaken)
+		if c := g.condition(v1alpha1.ConditionProgressing); !strings.Contains(c.Message, "PodDisruptionBudget zoo exists") || !strings.Contains(c.Message, "all else is as the spec says") {
+			t.Errorf("%+v", c)
+		}
+		if c := g.condition(v1alpha1.ConditionAvailable); c.Status != metav1.ConditionTrue {
+			t.Errorf("%+v", c)
+		}
+	}
+	g.create(size(3, 0))
+	said()
+	g.world.LoseVolume("zoo-2")
+	g.deletePod("zoo-2")
+	replaced := func() bool {
+		return slices.ContainsFunc(g.world.Orders, func(o string) bool { return o == "Promote(server.3, 104)" })
+	}
+	for range 100 {
+		if replaced() {
+			break
+		}
+		g.tick()
+		g.pass()
+	}
+	if !replaced() {
+		t.Fatalf("the lost member is not replaced: %v", g.world.Orders)
+	}
+	said()
+	g.must(g.api.Get(ctx, key, theirs))
+	if theirs.ResourceVersion != was {
+		t.Errorf("it was changed: %+v", theirs)
+	}
+	g.must(g.api.Delete(ctx, theirs))
+	g.settle(300)
+	g.must(g.api.Get(ctx, key, theirs))
+	if !metav1.IsControlledBy(theirs, g.cluster()) {
+		t.Errorf("%+v", theirs)
+	}
 }
 
 // The majority is gone for good: it is said, with the evidence, and spec.recovery

@@ -302,6 +302,12 @@ func (g *rig) until(kind, reason string, bound int) {
 // healthy wants the ensemble to be exactly what the spec asks for.
 func (g *rig) healthy() {
 	g.t.Helper()
+	g.healthyBut(v1alpha1.ReasonSettled)
+}
+
+// healthyBut is healthy, with another reason why nothing is to be done.
+func (g *rig) healthyBut(progressing string) {
+	g.t.Helper()
 	c := g.cluster()
 	if len(g.world.Founded) > 1 {
 		g.fatalf("ensembles were founded: %v", g.world.Founded)
@@ -331,7 +337,7 @@ func (g *rig) healthy() {
 		g.fatalf("status: %+v", c.Status)
 	}
 	for kind, want := range map[string]string{v1alpha1.ConditionDegraded: v1alpha1.ReasonAllWell, v1alpha1.ConditionQuorumHealthy: v1alpha1.ReasonQuorum,
-		v1alpha1.ConditionMembersInSync: v1alpha1.ReasonInSync, v1alpha1.ConditionProgressing: v1alpha1.ReasonSettled} {
+		v1alpha1.ConditionMembersInSync: v1alpha1.ReasonInSync, v1alpha1.ConditionProgressing: progressing} {
 		if got := g.condition(kind); got.Reason != want {
 			g.fatalf("%s is %s, want %s: %s", kind, got.Reason, want, got.Message)
 		}
