@@ -41,7 +41,7 @@ func (p *pass) applyChildren(ctx context.Context) error {
 	var optional []runtime.ApplyConfiguration
 	var unwanted []client.Object
 	at := func(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Namespace: c.Namespace, Name: name} }
-	policy, err := resources.NetworkPolicy(c)
+	policy, err := resources.NetworkPolicy(c, p.Namespace)
 	if err != nil {
 		p.trouble = rejected(err)
 		return nil

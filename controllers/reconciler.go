@@ -40,6 +40,9 @@ type Reconciler struct {
 	Turns *pace.Line
 	// Image is the operator's own, which clusters get that name none.
 	Image string
+	// Namespace is the operator's own, from which its members' admin ports may be
+	// reached; empty if it runs outside of a cluster.
+	Namespace string
 	// Policy is how long certificates last.
 	Policy pki.Policy
 	// Now is the clock.

@@ -50,6 +50,7 @@ func main() {
 
 type flags struct {
 	namespaces          []string
+	namespace           string
 	image               string
 	leaderElect         bool
 	leaderNamespace     string
@@ -81,6 +82,7 @@ else by KUBECONFIG.`,
 		RunE:          func(*cobra.Command, []string) error { return run(f) },
 	}
 	fs := cmd.Flags()
+	fs.StringVar(&f.namespace, "namespace", os.Getenv("POD_NAMESPACE"), "the operator's own namespace, from which NetworkPolicies let it to members (default POD_NAMESPACE; if empty, from every namespace)")
 	fs.StringSliceVar(&f.namespaces, "namespaces", split(os.Getenv("WATCH_NAMESPACE")), "namespaces to look after, separated by commas (default WATCH_NAMESPACE, or all)")
 	fs.StringVar(&f.image, "image", os.Getenv("OPERATOR_IMAGE"), "this program's own image, which clusters get that name none (default OPERATOR_IMAGE)")
 	fs.BoolVar(&f.leaderElect, "leader-elect", false, "do nothing until no other operator leads: needed with more than one replica, and while one replaces another")
@@ -219,7 +221,7 @@ func run(f flags) error {
 	}
 	r := &controllers.Reconciler{
 		Client: m.GetClient(), Reader: m.GetAPIReader(), Recorder: recorder, Ensembles: controllers.NewConnections(), Projection: projection, Turns: turns,
-		Image: f.image, Policy: pki.DefaultPolicy, Now: time.Now, FreshID: controllers.RandomID,
+		Image: f.image, Namespace: f.namespace, Policy: pki.DefaultPolicy, Now: time.Now, FreshID: controllers.RandomID,
 	}
 	if err := r.SetupWithManager(m, f.workers); err != nil {
 		return fmt.Errorf("starting: %w", err)

@@ -1,6 +1,7 @@
 package resources
 
 import (
+	"maps"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -116,7 +117,7 @@ func objects(t *testing.T, c *v1alpha1.CoordinationCluster) []any {
 			out = append(out, b)
 		}
 	}
-	switch n, err := NetworkPolicy(c); {
+	switch n, err := NetworkPolicy(c, "conclave-system"); {
 	case err != nil:
 		t.Fatal(err)
 	case n != nil:
@@ -126,4 +127,32 @@ func objects(t *testing.T, c *v1alpha1.CoordinationCluster) []any {
 		out = append(out, m)
 	}
 	return out
+}
+
+// The operator reaches the admin port from its own namespace; from any, if it does not
+// know its own.
+func TestOperatorsNamespace(t *testing.T) {
+	c := cluster(nil)
+	for namespace, want := range map[string]map[string]string{
+		"conclave-system": {"kubernetes.io/metadata.name": "conclave-system"},
+		"":                nil,
+	} {
+		policy, err := NetworkPolicy(c, namespace)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := false
+		for _, rule := range policy.Spec.Ingress {
+			if rule.Ports[0].Port.IntValue() != PortAdmin {
+				continue
+			}
+			found = true
+			if len(rule.From) != 1 || !maps.Equal(rule.From[0].NamespaceSelector.MatchLabels, want) || !maps.Equal(rule.From[0].PodSelector.MatchLabels, OperatorLabels()) {
+				t.Errorf("in namespace %q: %+v", namespace, rule.From)
+			}
+		}
+		if !found {
+			t.Error("no rule for the admin port")
+		}
+	}
 }

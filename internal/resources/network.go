@@ -13,7 +13,7 @@ import (
 	"github.com/conclave-dev/conclave/api/v1alpha1"
 )
 
-// OperatorLabels select the operator's pods, in whatever namespace.
+// OperatorLabels select the operator's pods.
 func OperatorLabels() map[string]string {
 	return map[string]string{"app.kubernetes.io/name": "conclave-operator"}
 }
@@ -21,7 +21,10 @@ func OperatorLabels() map[string]string {
 // NetworkPolicy lets clients to the client port, members to each other, the
 // operator to the admin port, and everybody to health and metrics, which tell and
 // take nothing. nil if the spec wants none. kubectl port-forward is not concerned.
-func NetworkPolicy(c *v1alpha1.CoordinationCluster) (*networkingv1ac.NetworkPolicyApplyConfiguration, error) {
+// operatorNamespace is where the operator runs: anybody may call a pod of his own by
+// the operator's labels. If it is empty, as outside of a cluster, every namespace will
+// do, and the certificates alone keep others out.
+func NetworkPolicy(c *v1alpha1.CoordinationCluster, operatorNamespace string) (*networkingv1ac.NetworkPolicyApplyConfiguration, error) {
 	if c.Spec.NetworkPolicy.Mode == v1alpha1.NetworkPolicyNone {
 		return nil, nil
 	}
@@ -30,8 +33,12 @@ func NetworkPolicy(c *v1alpha1.CoordinationCluster) (*networkingv1ac.NetworkPoli
 		return nil, err
 	}
 	members := networkingv1ac.NetworkPolicyPeer().WithPodSelector(metav1ac.LabelSelector().WithMatchLabels(Selector(c)))
+	namespaces := metav1ac.LabelSelector()
+	if operatorNamespace != "" {
+		namespaces.WithMatchLabels(map[string]string{corev1.LabelMetadataName: operatorNamespace})
+	}
 	operator := networkingv1ac.NetworkPolicyPeer().
-		WithNamespaceSelector(metav1ac.LabelSelector()).
+		WithNamespaceSelector(namespaces).
 		WithPodSelector(metav1ac.LabelSelector().WithMatchLabels(OperatorLabels()))
 	return networkingv1ac.NetworkPolicy(c.Name, c.Namespace).
 		WithLabels(Labels(c)).

@@ -58,7 +58,7 @@ func applyAll(t *testing.T, as client.Client, c *v1alpha1.CoordinationCluster) [
 	if err != nil {
 		t.Fatal(err)
 	}
-	policy, err := resources.NetworkPolicy(c)
+	policy, err := resources.NetworkPolicy(c, "conclave-system")
 	if err != nil {
 		t.Fatal(err)
 	}
