@@ -311,7 +311,8 @@ func (f *follower) look(t Target, now time.Time) {
 
 // mayTell tells whether the view may change now. What is not fresh any more is not
 // shown as fresh until there is a turn; everything else waits for its turn, and
-// longer if it is not news.
+// longer if it is not news. News that would wait for long take a write of those that
+// Leases leave.
 func (f *follower) mayTell(v View, news bool, now time.Time) (ok bool) {
 	if was := f.view.SessionsSynced; f.hasView && was.Status == metav1.ConditionTrue && v.SessionsSynced.Status != was.Status {
 		f.p.o.Turns.Pass(f.writer(), now)
@@ -324,6 +325,12 @@ func (f *follower) mayTell(v View, news bool, now time.Time) (ok bool) {
 	}
 	if ok, f.turn = f.p.o.Turns.Take(f.writer(), patience, now); ok {
 		f.turn = time.Time{}
+		return true
+	}
+	// With so many clusters that have news now, these would be old in its turn.
+	if patience == pace.Prompt && f.turn.Sub(now) > pace.Prompt && f.p.budget.Borrow(now) {
+		f.p.o.Turns.Leave(f.writer())
+		f.turn, ok = time.Time{}, true
 	}
 	return ok
 }

@@ -30,7 +30,21 @@ type Budget struct {
 	// held are the Leases that have to be renewed, by planner, and their sum.
 	held  map[*Planner]int
 	total int
+	// credit is how many writes may be borrowed, as of credited; never more than
+	// Credit.
+	credit   float64
+	credited time.Time
 }
+
+// Credit is how many writes may be borrowed at once; from then on one in so many
+// seconds.
+const (
+	Credit      = 45
+	creditEvery = 2 * time.Second
+	// borrowedFor is for how long a write counts that is borrowed, since nobody tells
+	// when it lands: a second until it does, and the one after that.
+	borrowedFor = 2 * time.Second
+)
 
 // NewBudget returns a Budget that is full.
 func NewBudget(l Limits) *Budget {
@@ -72,6 +86,25 @@ func (b *Budget) landed(own *bucket, now time.Time) {
 	if own != nil {
 		own.landed(now)
 	}
+}
+
+// Borrow takes a write for something else that is to be seen at once: of status, when
+// many clusters have news at the same time. It is one of those that Leases leave.
+func (b *Budget) Borrow(now time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.credited.IsZero() {
+		b.credit, b.credited = Credit, now
+	} else if now.After(b.credited) {
+		b.credit = min(Credit, b.credit+float64(now.Sub(b.credited))/float64(creditEvery))
+		b.credited = now
+	}
+	if b.credit < 1 || b.writes.used(now) >= b.writes.most {
+		return false
+	}
+	b.credit--
+	b.writes.borrowed = append(b.writes.borrowed, now)
+	return true
 }
 
 // of is the bucket of a kind of writes' own, nil if it has none.
@@ -119,11 +152,13 @@ const (
 
 // bucket bounds writes. It is full when it is first looked at.
 type bucket struct {
-	// most writes are in any second.
+	// most writes are in any second, those included that are borrowed.
 	most int
 	// flying have no outcome yet; landings are those of the last second, oldest first.
 	flying   int
 	landings []time.Time
+	// borrowed are when others took one, within borrowedFor, oldest first.
+	borrowed []time.Time
 	// tokens pace them.
 	tokens float64
 	last   time.Time
@@ -139,26 +174,43 @@ func (b *bucket) ready(now time.Time) time.Time {
 		b.tokens = min(full, b.tokens+rate*now.Sub(b.last).Seconds())
 		b.last = now
 	}
-	old := 0
-	for old < len(b.landings) && now.Sub(b.landings[old]) >= time.Second {
-		old++
-	}
-	b.landings = b.landings[old:]
+	used := b.used(now)
 	next := now
 	const whole = 1 - 1e-9
 	if b.tokens < whole {
 		next = now.Add(time.Duration((1-b.tokens)/rate*float64(time.Second)) + time.Microsecond)
 	}
-	if b.flying+len(b.landings) >= b.most {
+	if used >= b.most {
 		free := now.Add(unknown)
 		if len(b.landings) > 0 {
 			free = b.landings[0].Add(time.Second)
+		}
+		if len(b.borrowed) > 0 {
+			if back := b.borrowed[0].Add(borrowedFor); len(b.landings) == 0 || back.Before(free) {
+				free = back
+			}
 		}
 		if free.After(next) {
 			next = free
 		}
 	}
 	return next
+}
+
+// used is how many writes of the last second there are, and of those under way.
+func (b *bucket) used(now time.Time) int {
+	b.landings = after(b.landings, now.Add(-time.Second))
+	b.borrowed = after(b.borrowed, now.Add(-borrowedFor))
+	return b.flying + len(b.landings) + len(b.borrowed)
+}
+
+// after is what is later than that, of times in order.
+func after(times []time.Time, than time.Time) []time.Time {
+	old := 0
+	for old < len(times) && !times[old].After(than) {
+		old++
+	}
+	return times[old:]
 }
 
 func (b *bucket) take() {

@@ -183,6 +183,60 @@ func TestBudgetWindows(t *testing.T) {
 	}
 }
 
+// What others borrow is among the writes of a second, there is room for much at once,
+// and for little in the long run.
+func TestBorrowed(t *testing.T) {
+	r := rand.New(rand.NewPCG(6, 6))
+	b := NewBudget(DefaultLimits)
+	began := time.Unix(1e9, 0)
+	now := began
+	var all []time.Time
+	flying := map[int]time.Time{}
+	borrowed := 0
+	borrow := func() bool {
+		if !b.Borrow(now) {
+			return false
+		}
+		borrowed++
+		all = append(all, now.Add(time.Duration(r.Float64()*float64(time.Second))))
+		return true
+	}
+	for borrow() {
+	}
+	if borrowed != Credit {
+		t.Errorf("%d may be borrowed at once, want %d", borrowed, Credit)
+	}
+	const minutes = 5
+	for i := 0; now.Before(began.Add(minutes * time.Minute)); i++ {
+		now = now.Add(time.Millisecond)
+		for n, at := range flying {
+			if !at.After(now) {
+				b.landed(nil, now)
+				delete(flying, n)
+			}
+		}
+		// Now and then there is much to do, and now and then nothing.
+		if now.Sub(began)%(20*time.Second) < 15*time.Second {
+			if ok, next := b.take(nil, now); ok {
+				all = append(all, now)
+				flying[i] = now.Add(time.Duration(r.IntN(20)) * time.Millisecond)
+			} else if !next.After(now) {
+				t.Fatalf("refused until %v, and it is %v", next, now)
+			}
+		}
+		if i%100 == 0 {
+			borrow()
+		}
+	}
+	slices.SortFunc(all, time.Time.Compare)
+	if got := busiest(all); got > DefaultLimits.Writes {
+		t.Errorf("%d writes in a second, at most %d", got, DefaultLimits.Writes)
+	}
+	if most := Credit + minutes*60/int(creditEvery/time.Second) + 1; borrowed > most || borrowed < most*8/10 {
+		t.Errorf("%d were borrowed, of %d that may be", borrowed, most)
+	}
+}
+
 // A write whose outcome is never told, because its planner has ended, counts no longer
 // than a second.
 func TestBudgetAfterAPlanner(t *testing.T) {
@@ -240,5 +294,49 @@ func TestRenewalsAfterARestart(t *testing.T) {
 	}
 	if got := len(w.issued["renewed"]); got < n || got > 4*n {
 		t.Errorf("%d renewals of %d Leases in two minutes", got, n)
+	}
+}
+
+// Two rules select one node: each has its Lease, or, if both want one name, neither
+// has, and it is said of both.
+func TestTwoRulesOnePath(t *testing.T) {
+	elections := Rule{Name: "leaders", Kind: Election, Path: "/e/{x}", LeaseName: "{x}-leader"}
+	candidates := Rule{Name: "candidates", Kind: Node, Path: "/e/{x}/*", LeaseName: "{x}-{hash}"}
+	twice := Rule{Name: "twice", Kind: Election, Path: "/e/*", LeaseName: "boss-{hash}"}
+	w := newWorld(t, 1, elections, candidates, twice)
+	w.candidate("/e/a", "n-", 1, "")
+	w.candidate("/e/a", "n-", 2, "")
+	w.run(time.Second)
+	s := w.planner.Status(w.now)
+	if len(w.objects) != 4 || s.Conflicts != 0 || s.Rules[0].Mirrored != 1 || s.Rules[1].Mirrored != 2 || s.Rules[2].Mirrored != 1 {
+		t.Fatalf("%d Leases, status %+v", len(w.objects), s)
+	}
+	w.wantHolder("a-leader", "0x1")
+	// Under one name there is nobody to believe.
+	same := twice
+	same.Path, same.LeaseName = "/e/{x}", "{x}-leader"
+	set := func(rules ...Rule) {
+		t.Helper()
+		rs, err := Compile(rules)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.settings.Rules = rs
+		w.planner.Settings(w.settings, w.mirror, w.now)
+		w.run(2 * time.Second)
+	}
+	set(elections, candidates, same)
+	w.wantHolder("a-leader", "none")
+	s = w.planner.Status(w.now)
+	if len(w.objects) != 2 || s.Conflicts != 1 || s.Rules[0].Conflicts != 1 || s.Rules[2].Conflicts != 1 ||
+		!strings.Contains(s.Rules[2].Message, "Lease a-leader is wanted by /e/a (rule leaders) and by /e/a (rule twice)") {
+		t.Errorf("%d Leases, status %+v", len(w.objects), s)
+	}
+	// No rules at all, as when spec.leases is taken away: everything goes.
+	set(elections, candidates)
+	w.wantHolder("a-leader", "0x1")
+	set()
+	if len(w.objects) != 0 {
+		t.Errorf("no rule selects them, and there are %d Leases", len(w.objects))
 	}
 }
