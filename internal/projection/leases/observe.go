@@ -54,9 +54,15 @@ func (p *Planner) take(e *entry, l *coordinationv1.Lease, now time.Time) {
 	p.evaluate(e, 0, now)
 }
 
+// skew is how far an earlier operator's clock may have been ahead of ours.
+const skew = time.Hour
+
 // adopt takes over what an earlier operator has written.
 func (p *Planner) adopt(e *entry, l *coordinationv1.Lease, now time.Time) {
 	e.rec, e.hasRec = read(l), true
+	if e.rec.renewed.After(now.Add(skew)) {
+		e.rec.renewed = now // that was done by hand
+	}
 	if e.drift = !says(l, p.lease(e, &e.rec)); !e.drift {
 		e.rule = p.rules.byName(e.rec.ruleName)
 	}

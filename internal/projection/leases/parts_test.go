@@ -7,6 +7,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 func TestSequence(t *testing.T) {
@@ -338,5 +341,46 @@ func TestTwoRulesOnePath(t *testing.T) {
 	set()
 	if len(w.objects) != 0 {
 		t.Errorf("no rule selects them, and there are %d Leases", len(w.objects))
+	}
+}
+
+// Edits by hand while no operator looks: what it knows better is restored, and that is
+// no change of holder.
+func TestByHandMeanwhile(t *testing.T) {
+	w := newWorld(t, 1, nodeRule)
+	w.create("/n/a", 1, "")
+	w.run(time.Second)
+	was := w.objects["n-a"].DeepCopy()
+	mallory := "mallory"
+	for what, change := range map[string]func(l *coordinationv1.Lease){
+		"a lower token": func(l *coordinationv1.Lease) { l.Annotations[AnnotationFencingToken] = "1" },
+		"no token":      func(l *coordinationv1.Lease) { delete(l.Annotations, AnnotationFencingToken) },
+		"a word of ours": func(l *coordinationv1.Lease) {
+			l.Annotations["conclave.dev/what"] = "ever"
+		},
+		"a preferred holder": func(l *coordinationv1.Lease) { l.Spec.PreferredHolder = &mallory },
+		"renewed next year": func(l *coordinationv1.Lease) {
+			next := metav1.NewMicroTime(w.now.AddDate(1, 0, 0))
+			l.Spec.RenewTime = &next
+		},
+	} {
+		w.stop()
+		w.edit("n-a", change)
+		w.start()
+		w.run(2 * time.Second)
+		l := w.objects["n-a"]
+		if token(l) != token(was) || l.Annotations["conclave.dev/what"] != "" || l.Spec.PreferredHolder != nil || l.Spec.RenewTime.After(w.now.Add(time.Minute)) ||
+			*l.Spec.LeaseTransitions != 0 || !l.Spec.AcquireTime.Equal(was.Spec.AcquireTime) {
+			t.Errorf("%s: %v", what, l)
+		}
+	}
+	// Another holder, who never was one: the true one comes back as a change of holder.
+	w.stop()
+	w.edit("n-a", func(l *coordinationv1.Lease) { l.Spec.HolderIdentity = &mallory })
+	w.start()
+	w.run(2 * time.Second)
+	w.wantHolder("n-a", "0x1")
+	if l := w.objects["n-a"]; token(l) <= token(was) || *l.Spec.LeaseTransitions != 1 {
+		t.Errorf("%v", l)
 	}
 }

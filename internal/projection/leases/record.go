@@ -142,6 +142,8 @@ func read(l *coordinationv1.Lease) record {
 		session: uint64(zxid(a[AnnotationSession])), czxid: zxid(a[AnnotationCzxid]),
 	}
 	r.token, _ = strconv.ParseInt(a[AnnotationFencingToken], 10, 64)
+	// It never was less: that was done by hand.
+	r.token = max(r.token, r.czxid)
 	if s.HolderIdentity != nil {
 		r.holder = *s.HolderIdentity
 	}
