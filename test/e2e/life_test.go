@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -72,7 +74,15 @@ func TestDeletedAndCreatedOverKeptVolumes(t *testing.T) {
 }
 
 func TestDeletedWithVolumes(t *testing.T) {
-	e := found(t, 3, ordinary, func(s *v1alpha1.CoordinationClusterSpec) { s.Storage.Retention.WhenDeleted = v1alpha1.RetentionDelete })
+	e := found(t, 3, ordinary, func(s *v1alpha1.CoordinationClusterSpec) {
+		s.Storage.Retention.WhenDeleted = v1alpha1.RetentionDelete
+		s.Leases = &v1alpha1.LeasesSpec{Rules: []v1alpha1.LeaseRule{{Name: "held", Kind: v1alpha1.LeaseNode, Path: "/held-*", LeaseName: "of-{name}"}}}
+	})
+	stand(t, "go", strings.Join(e.addresses(), ","), slow, "hold", "/held-go", "holder").said("SESSION", time.Time{})
+	eventually(t, "its Lease is there", func() error {
+		_, err := e.kubectl("get", "lease", "of-held-go")
+		return err
+	})
 	e.load.conclude()
 	// Nobody is there who could take a finalizer away.
 	operators := func(n int) {
@@ -87,7 +97,7 @@ func TestDeletedWithVolumes(t *testing.T) {
 	operators(0)
 	e.delete()
 	eventually(t, "nothing is left", func() error {
-		out, err := e.kubectl("get", "pvc,services,statefulsets,configmaps,secrets,pdb,networkpolicies,serviceaccounts", "--selector="+v1alpha1.LabelCluster, "--output=name")
+		out, err := e.kubectl("get", "leases,pvc,services,statefulsets,configmaps,secrets,pdb,networkpolicies,serviceaccounts", "--selector="+v1alpha1.LabelCluster, "--output=name")
 		if err == nil && out != "" {
 			err = fmt.Errorf("there are:\n%s", out)
 		}
