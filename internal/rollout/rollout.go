@@ -171,9 +171,7 @@ func Next(o Observed) Plan {
 		if observers {
 			v.set = o.Observers
 		}
-		// A pod that is too many only goes; on what it runs is nobody's concern.
-		v.set.Pods = slices.DeleteFunc(slices.Clone(v.set.Pods), func(p Pod) bool { return p.Ordinal >= v.set.Replicas })
-		slices.SortFunc(v.set.Pods, func(a, b Pod) int { return b.Ordinal - a.Ordinal })
+		v.set.Pods = wanted(v.set)
 		for _, pod := range v.set.Pods {
 			total++
 			// Which revision is wanted is not known until the template is seen: a
@@ -258,6 +256,9 @@ func (v *view) plan() Plan {
 	if v.next.broken() {
 		return v.lower("it does not run: " + v.next.Problem)
 	}
+	if p, ok := v.observersUpdated(); !ok {
+		return p
+	}
 	for _, r := range predicates {
 		if why := r.violated(v); why != "" {
 			return v.say(Wait, r.reason, "pod %s is to be restarted: %s", v.next.Name, why)
@@ -315,6 +316,26 @@ func (v *view) updated() (Plan, bool) {
 		return q, false
 	}
 	return Plan{}, true
+}
+
+// observersUpdated wants the observers to be well on the new revision before a voter
+// gets it. Their own plan asks for that before each of them but not after the last,
+// and may have been at rest for long.
+func (v *view) observersUpdated() (Plan, bool) {
+	if v.observers {
+		return Plan{}, true
+	}
+	o := &view{Observed: v.Observed, set: v.Observers, observers: true, next: v.next}
+	o.set.Pods = wanted(o.set)
+	return o.updated()
+}
+
+// wanted are a set's pods from the highest ordinal down. One that is too many only
+// goes; on what it runs is nobody's concern.
+func wanted(s Set) []Pod {
+	pods := slices.DeleteFunc(slices.Clone(s.Pods), func(p Pod) bool { return p.Ordinal >= s.Replicas })
+	slices.SortFunc(pods, func(a, b Pod) int { return b.Ordinal - a.Ordinal })
+	return pods
 }
 
 // missing waits for a pod from an ordinal on that is not there.

@@ -29,6 +29,9 @@ type scene struct {
 	edit      func(*rollout.Observed)
 }
 
+// observersUpdated: the observers have had their turn, all of them.
+func observersUpdated(o *rollout.Observed) { o.Observers.Partition = 0 }
+
 func (sc scene) observed() rollout.Observed {
 	voters, observers, _ := strings.Cut(sc.words, "|")
 	o := rollout.Observed{Founded: true, DrainPatience: time.Minute}
@@ -105,6 +108,10 @@ func TestNext(t *testing.T) {
 
 		{"observers first", scene{words: "old.lead old old|old old", partition: 3}, rollout.Drain, rollout.Draining, "o-1", nil},
 		{"the only observer is not back", scene{words: "old.lead old old|new.absent", partition: 3}, rollout.Wait, rollout.AwaitingUpdated, "", nil},
+		{"the only observer is back and not in sync", scene{words: "old.lead old old|new.lag", partition: 3, edit: observersUpdated}, rollout.Wait, rollout.AwaitingUpdated, "", nil},
+		{"the only observer does not run on the new revision", scene{words: "old.lead old old|new.broken", partition: 3, edit: observersUpdated}, rollout.Hold, rollout.UpdatedPodBroken, "o-0", nil},
+		{"the last of two observers does not run on the new revision", scene{words: "old.lead old old|new.broken new", partition: 3, edit: observersUpdated}, rollout.Hold, rollout.UpdatedPodBroken, "o-0", nil},
+		{"a voter that does not run waits for no observer", scene{words: "old.lead old old.broken|new.broken", partition: 3, edit: observersUpdated}, rollout.Lower, rollout.Restarting, "v-2", nil},
 		{"then the next observer", scene{words: "old.lead old old|old.drained new", partition: 3, edit: func(o *rollout.Observed) { o.Observers.Partition = 1 }}, rollout.Lower, rollout.Restarting, "o-0", func(p rollout.Plan) bool { return p.Observers && p.Partition == 0 }},
 		{"an observer that is stuck holds the voters", scene{words: "old.lead old old|old new.broken", partition: 3, edit: func(o *rollout.Observed) { o.Observers.Partition = 1 }}, rollout.Hold, rollout.UpdatedPodBroken, "o-1", nil},
 
