@@ -48,7 +48,7 @@ generated: ## fail if a generated file is not fresh (needs protoc)
 
 .PHONY: test-crashes
 test-crashes: ## the operator killed after each of its changes, and each of them failing once, in every story (make test takes one in 25)
-	EVERY_CHANGE=1 go test -count=1 -timeout 1h -run 'Killed|EveryChange' ./controllers
+	EVERY_CHANGE=1 go test -count=1 -timeout 4h -run 'Killed|EveryChange' ./controllers
 
 .PHONY: test-sim
 SEED ?= 0

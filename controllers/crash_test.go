@@ -28,6 +28,16 @@ func TestKilledAgainAndAgain(t *testing.T) {
 	}
 }
 
+// And what takes over does not see yet what the one before it has done to pods.
+func TestKilledBehindAStaleCache(t *testing.T) {
+	for name := range scenarios {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			run(t, name, func(g *rig) { g.killAlways, g.stale = true, 3 })
+		})
+	}
+}
+
 func everyChange(t *testing.T, arm func(g *rig, k int)) {
 	for name := range scenarios {
 		t.Run(name, func(t *testing.T) {
@@ -36,7 +46,7 @@ func everyChange(t *testing.T, arm func(g *rig, k int)) {
 			if n < 5 {
 				t.Fatalf("only %d changes", n)
 			}
-			step := 25
+			step := max(25, n/4)
 			if os.Getenv("EVERY_CHANGE") != "" { // make test-crashes
 				step = 1
 			}

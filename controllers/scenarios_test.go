@@ -16,9 +16,11 @@ var scenarios = map[string]func(*rig){
 		g.create(size(3, 1))
 		g.settle(300)
 	},
-	"grow":   sizes(5),
-	"shrink": sizes(1),
-	"return": sizes(1, 3),
+	"grow":           sizes(5),
+	"shrink":         sizes(1),
+	"return":         sizes(1, 3),
+	"there and back": sizes(5, 3),
+	"one to seven":   sizes(1, 7, 1),
 	"roll": func(g *rig) {
 		g.edit(image("conclave:2"))
 		g.settle(300)
