@@ -273,32 +273,6 @@ func member(cc *v1alpha1.CoordinationCluster, pod string) v1alpha1.MemberStatus 
 	return v1alpha1.MemberStatus{}
 }
 
-// rolled waits until a roll that an edit caused is over, and says what is wrong
-// with it.
-func (e *ensemble) rolled(before map[string]types.UID, from string) {
-	e.t.Helper()
-	e.becomes("the roll begins", func(cc *v1alpha1.CoordinationCluster) error {
-		if r := cc.Status.Rollout; r == nil || r.Hash == from {
-			return fmt.Errorf("there was no roll: %+v", r)
-		}
-		return nil
-	})
-	cc := e.settled()
-	r := cc.Status.Rollout
-	switch {
-	case r.SessionsExpired != 0:
-		e.t.Errorf("%d sessions expired", r.SessionsExpired)
-	case r.CompletionTime == nil || r.Updated != r.Total:
-		e.t.Errorf("settled in the middle of a roll: %+v", r)
-	}
-	e.t.Logf("rolled for: %s", r.Cause)
-	for pod, uid := range e.uids() {
-		if before[pod] == uid {
-			e.t.Errorf("%s was not restarted", pod)
-		}
-	}
-}
-
 // hash is what the members run.
 func (e *ensemble) hash() string {
 	e.t.Helper()

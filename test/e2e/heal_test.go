@@ -108,6 +108,53 @@ func TestNodeLost(t *testing.T) {
 	if err := c.StartNode(t.Context(), node); err != nil {
 		t.Fatal(err)
 	}
+	id := member(e.settled(), leader).ID
+
+	// The machine is lost for good, and the only copy of the member's data with it.
+	// What follows is what docs/operations.md tells to do.
+	if err := c.StopNode(t.Context(), node); err != nil {
+		t.Fatal(err)
+	}
+	e.must("delete", "node", node)
+	e.must("delete", "pvc", "data-"+leader, "--wait=false")
+	e.must("delete", "pod", leader, "--grace-period=0", "--force")
+	e.becomes("another member takes the seat", func(cc *v1alpha1.CoordinationCluster) error {
+		if m := member(cc, leader); m.ID == id || m.ID == "" || m.Node == node || !m.Voter {
+			return fmt.Errorf("%s was member %s on %s, which is lost, and is %+v", leader, id, node, m)
+		}
+		return nil
+	})
+	cc := e.settled()
+	m := member(cc, leader)
+	votes := func(cc *v1alpha1.CoordinationCluster) {
+		t.Helper()
+		voters := 0
+		for _, m := range cc.Status.Members {
+			if m.Voter {
+				voters++
+			}
+			if m.ID == id {
+				t.Errorf("the lost member %s is one still: %+v", id, m)
+			}
+		}
+		if voters != 3 {
+			t.Errorf("there are %d voters: %+v", voters, cc.Status.Members)
+		}
+	}
+	votes(cc)
+	e.load.progress()
+
+	// Should the machine come back after all, then what is on its disk does not.
+	if err := c.StartNode(t.Context(), node); err != nil {
+		t.Fatal(err)
+	}
+	e.must("wait", "node", node, "--for=create", "--timeout=4m")
+	e.must("wait", "node", node, "--for=condition=Ready", "--timeout=4m")
+	cc = e.settled()
+	if now := member(cc, leader); now.ID != m.ID {
+		t.Errorf("%s was member %s and is %s", leader, m.ID, now.ID)
+	}
+	votes(cc)
 	e.conclude()
 }
 

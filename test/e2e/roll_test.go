@@ -5,6 +5,7 @@ package e2e
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -24,9 +25,9 @@ func TestRolls(t *testing.T) {
 		{"configuration", map[string]any{"server": map[string]any{"config": map[string]any{"snapCount": "5000"}}}},
 		{"resources", map[string]any{"resources": map[string]any{"requests": map[string]any{"memory": "48Mi"}}}},
 	} {
-		before, from := e.uids(), e.hash()
+		roll := e.roll()
 		e.edit(c.spec)
-		e.rolled(before, from)
+		roll.over()
 		if cause := e.get().Status.Rollout.Cause; !strings.Contains(cause, c.name) {
 			t.Errorf("the cause of a roll for the %s is %q", c.name, cause)
 		}
@@ -48,30 +49,54 @@ func running(p corev1.Pod) string {
 	return ""
 }
 
+// stuck makes an edit with which no member comes back, and waits until the operator
+// says so. It returns the one pod that was restarted, and those that were not and
+// do not lead.
+func (e *ensemble) stuck(spec map[string]any, degraded string) (broken string, healthy []string) {
+	e.t.Helper()
+	before := e.uids()
+	e.edit(spec)
+	var why string
+	cc := e.becomes("the roll is stuck", func(cc *v1alpha1.CoordinationCluster) error {
+		why = condition(cc, v1alpha1.ConditionDegraded)
+		return errors.Join(has(cc, v1alpha1.ConditionProgressing, "False/"+v1alpha1.ReasonRolloutStuck), has(cc, v1alpha1.ConditionDegraded, "True/"+degraded))
+	})
+	e.t.Logf("%s; %s", condition(cc, v1alpha1.ConditionProgressing), why)
+	e.load.progress()
+	var restarted []string
+	for pod, uid := range e.uids() {
+		if before[pod] != uid {
+			restarted = append(restarted, pod)
+		} else if pod != cc.Status.Leader {
+			healthy = append(healthy, pod)
+		}
+	}
+	slices.Sort(healthy)
+	if len(restarted) != 1 || len(healthy) != len(before)-2 {
+		e.t.Fatalf("%v were restarted, and not %v; %s leads", restarted, healthy, cc.Status.Leader)
+	}
+	broken = restarted[0]
+	for what, text := range map[string]string{"what the roll waits for": condition(cc, v1alpha1.ConditionProgressing), "what is broken": why} {
+		if !strings.Contains(text, broken) {
+			e.t.Errorf("%s is %s, and that is not said: %s", what, broken, text)
+		}
+	}
+	if err := errors.Join(has(cc, v1alpha1.ConditionAvailable, "True/"+v1alpha1.ReasonServing), has(cc, v1alpha1.ConditionQuorumHealthy, "True/"+v1alpha1.ReasonQuorum)); err != nil {
+		e.t.Error(err)
+	}
+	return broken, healthy
+}
+
 func TestBadImage(t *testing.T) {
 	e := found(t, 5, ordinary)
 	good := running(e.pods()[0])
 	const bad = "conclave.dev/there-is/none:1"
-	e.edit(map[string]any{"image": bad})
-	cc := e.becomes("the roll is stuck", func(cc *v1alpha1.CoordinationCluster) error {
-		return has(cc, v1alpha1.ConditionProgressing, "False/"+v1alpha1.ReasonRolloutStuck)
-	})
-	t.Log(condition(cc, v1alpha1.ConditionProgressing))
-	if err := has(cc, v1alpha1.ConditionDegraded, "True/"+v1alpha1.ReasonBadImage); err != nil {
-		t.Error(err)
-	}
-	var broken, healthy []string
+	broken, healthy := e.stuck(map[string]any{"image": bad}, v1alpha1.ReasonBadImage)
 	for _, p := range e.pods() {
-		if running(p) == bad {
-			broken = append(broken, p.Name)
-		} else if p.Name != cc.Status.Leader {
-			healthy = append(healthy, p.Name)
+		if (running(p) == bad) != (p.Name == broken) {
+			t.Errorf("%s was restarted with a bad image, and %s has %s", broken, p.Name, running(p))
 		}
 	}
-	if len(broken) != 1 || len(healthy) != 3 {
-		t.Fatalf("the bad image is that of %v, and not of %v", broken, healthy)
-	}
-	e.load.progress()
 
 	// Somebody else's deleting a pod in the middle does not spread the image.
 	uid := e.uids()[healthy[0]]
@@ -98,24 +123,41 @@ func TestBadImage(t *testing.T) {
 			t.Errorf("%s has %s, and had %s", p.Name, running(p), good)
 		}
 	}
+
+	// An option that the server refuses is no better: it ends, and says why.
+	before, from := e.uids(), e.hash()
+	broken, _ = e.stuck(map[string]any{"server": map[string]any{"config": map[string]any{"snapCount": "many"}}}, v1alpha1.ReasonMemberCrashing)
+	if text := condition(e.get(), v1alpha1.ConditionDegraded); strings.Contains(text, v1alpha1.ReasonMemberCrashing) && !strings.Contains(text, "snapCount") {
+		t.Errorf("the option that is refused is not named: %s", text)
+	}
+	e.edit(map[string]any{"server": map[string]any{"config": map[string]any{"snapCount": nil}}})
+	e.settled()
+	for pod, uid := range e.uids() {
+		if (before[pod] != uid) != (pod == broken) {
+			t.Errorf("%s was broken; %s was pod %s and is %s", broken, pod, before[pod], uid)
+		}
+	}
+	if now := e.hash(); now != from {
+		t.Errorf("taken back, and the members run %s instead of %s", now, from)
+	}
 	e.conclude()
 }
 
 func TestOperatorKilledInMidRoll(t *testing.T) {
 	e := found(t, 3, ordinary)
-	before, from := e.uids(), e.hash()
+	roll := e.roll()
 	e.edit(map[string]any{"image": target.next})
 	for updated := int32(0); updated < 3; updated++ {
 		e.becomes(fmt.Sprintf("%d members are updated", updated), func(cc *v1alpha1.CoordinationCluster) error {
 			r := cc.Status.Rollout
-			if r == nil || r.Hash == from || r.Updated < updated {
+			if r == nil || r.Hash == roll.from || r.Updated < updated {
 				return fmt.Errorf("the roll: %+v", r)
 			}
 			return nil
 		})
 		e.killOperator()
 	}
-	e.rolled(before, from)
+	roll.over()
 	e.conclude()
 }
 
@@ -206,9 +248,9 @@ func TestPaused(t *testing.T) {
 			t.Errorf("paused, and %s was restarted", p.Name)
 		}
 	}
-	from := e.hash()
+	roll := e.roll()
 	e.edit(map[string]any{"paused": false})
-	e.rolled(before, from)
+	roll.over()
 	if got := len(e.pods()); got != 5 {
 		t.Errorf("there are %d pods", got)
 	}

@@ -4,10 +4,16 @@ package e2e
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
+	"github.com/go-zookeeper/zk"
+	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/conclave-dev/conclave/api/v1alpha1"
@@ -73,10 +79,72 @@ func TestScaleToFiveAndBack(t *testing.T) {
 	e.conclude()
 }
 
+// Volumes that are not kept go when their members are out of the ensemble and their
+// pods are gone, and no sooner; who comes back is somebody else.
 func TestScaleToOneAndBack(t *testing.T) {
-	e := found(t, 3, ordinary)
-	e.through(1, 3)
+	e := found(t, 3, ordinary, func(s *v1alpha1.CoordinationClusterSpec) { s.Storage.Retention.WhenScaled = v1alpha1.RetentionDelete })
+	members := e.get().Status.Members
+	var mu sync.Mutex
+	seen := map[string]bool{}
+	stop := e.changes(&corev1.PersistentVolumeClaimList{}, func(gone bool, o client.Object) {
+		if !gone && o.GetDeletionTimestamp() == nil {
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if seen[o.GetName()] {
+			return
+		}
+		seen[o.GetName()] = true
+		e.out(strings.TrimPrefix(o.GetName(), "data-"))
+	})
+	e.through(1)
+	eventually(t, "the volumes of two members go", func() error {
+		if claims := e.claims(); !slices.Equal(claims, []string{"data-" + name + "-0"}) {
+			return fmt.Errorf("there are %v", claims)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if len(seen) != 2 {
+			return fmt.Errorf("seen to go: %v", seen)
+		}
+		return nil
+	})
+	stop()
+	e.through(3)
+	cc := e.get()
+	for _, m := range members {
+		if now := member(cc, m.Pod); (now.ID == m.ID) != (m.Pod == name+"-0") || now.ID == "" || !now.Voter {
+			t.Errorf("%s was member %s and is %+v", m.Pod, m.ID, now)
+		}
+	}
 	e.conclude()
+}
+
+// out finds that a pod is gone, and that the ensemble has no member under its name.
+func (e *ensemble) out(pod string) {
+	var p corev1.Pod
+	if err := e.read(&p, pod); !apierrors.IsNotFound(err) {
+		e.t.Errorf("the volume of %s goes while the pod is there (%v)", pod, err)
+	}
+	conn, _, err := zk.Connect(e.addresses(), time.Minute, zk.WithLogger(silence{}), zk.WithLogInfo(false))
+	if err != nil {
+		e.t.Error(err)
+		return
+	}
+	defer conn.Close()
+	eventually(e.t, "the membership is read", func() error {
+		if _, err := conn.Sync("/zookeeper/config"); err != nil {
+			return err
+		}
+		text, _, err := conn.Get("/zookeeper/config")
+		if err == nil && strings.Contains(string(text), pod+".") {
+			e.t.Errorf("the volume of %s goes while it is a member:\n%s", pod, text)
+		} else if err == nil && !strings.Contains(string(text), name+"-0.") {
+			e.t.Errorf("members are not named by their pods, which this test wants:\n%s", text)
+		}
+		return err
+	})
 }
 
 func TestScaleFromOneToSevenAndBack(t *testing.T) {
@@ -131,8 +199,8 @@ func TestObservers(t *testing.T) {
 		}
 		e.load.progress()
 	}
-	before, from := e.uids(), e.hash()
+	roll := e.roll()
 	e.edit(map[string]any{"image": target.next})
-	e.rolled(before, from)
+	roll.over()
 	e.conclude()
 }
