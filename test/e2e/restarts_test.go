@@ -26,11 +26,7 @@ import (
 // change of them, one after the other, until the function that it returns is called.
 func (e *ensemble) changes(list client.ObjectList, saw func(gone bool, o client.Object)) (stop func()) {
 	e.t.Helper()
-	kube, err := client.NewWithWatch(target.config, client.Options{Scheme: target.kube.Scheme()})
-	if err != nil {
-		e.t.Fatal(err)
-	}
-	w, err := kube.Watch(context.Background(), list, client.InNamespace(e.namespace), client.MatchingLabels{v1alpha1.LabelCluster: name})
+	w, err := target.kube.Watch(context.Background(), list, client.InNamespace(e.namespace), client.MatchingLabels{v1alpha1.LabelCluster: name})
 	if err != nil {
 		e.t.Fatal(err)
 	}
@@ -63,19 +59,20 @@ type roll struct {
 	e      *ensemble
 	before map[string]types.UID
 	from   string
-	leader string
 	stop   func()
 
 	mu sync.Mutex
-	// order is who was restarted, away whose next pod has not been ready yet.
+	// order is who was restarted, led who led when a voter's pod began to go, away whose
+	// next pod has not been ready yet.
 	order []string
+	led   map[string]string
 	away  map[string]bool
 }
 
 // roll begins to look, before the edit.
 func (e *ensemble) roll() *roll {
 	e.t.Helper()
-	r := &roll{e: e, before: e.uids(), from: e.hash(), leader: e.leader(), away: map[string]bool{}}
+	r := &roll{e: e, before: e.uids(), from: e.hash(), led: map[string]string{}, away: map[string]bool{}}
 	r.stop = e.changes(&corev1.PodList{}, r.saw)
 	return r
 }
@@ -99,32 +96,30 @@ func (r *roll) saw(gone bool, o client.Object) {
 		if r.away[p.Name] = true; len(r.away) > 1 {
 			r.e.t.Errorf("at the same time these pods are away: %v", r.away)
 		}
-		if p.Name == r.leader {
-			r.handedOver()
+		if !strings.HasPrefix(p.Name, name+"-observer-") {
+			r.led[p.Name] = r.e.leads()
 		}
 	}
 }
 
-// handedOver looks for another leader at the moment when the pod of the one that led
-// begins to go.
-func (r *roll) handedOver() {
-	var modes []string
+// nobody begins an answer of leads.
+const nobody = "nobody: "
+
+// leads asks the members who leads, and not the operator, which may not know yet.
+func (e *ensemble) leads() string {
 	var list corev1.PodList
-	if err := target.kube.List(context.Background(), &list, client.InNamespace(r.e.namespace), client.MatchingLabels{v1alpha1.LabelCluster: name}); err != nil {
-		r.e.t.Error(err)
-		return
+	if err := target.kube.List(context.Background(), &list, client.InNamespace(e.namespace), client.MatchingLabels{v1alpha1.LabelCluster: name}); err != nil {
+		e.t.Error(err)
 	}
+	var modes []string
 	for _, p := range list.Items {
-		if p.Name == r.leader {
-			continue
-		}
 		mode, err := mode(p.Status.PodIP)
 		if mode == "leader" {
-			return
+			return p.Name
 		}
 		modes = append(modes, fmt.Sprintf("%s: %s (%v)", p.Name, mode, err))
 	}
-	r.e.t.Errorf("%s leads, and is restarted before another does: %s", r.leader, strings.Join(modes, ", "))
+	return nobody + strings.Join(modes, ", ")
 }
 
 // mode asks a member what it is, by the four-letter word.
@@ -197,11 +192,15 @@ func (r *roll) over() {
 		}
 		voter = voter || !observer
 	}
-	if last := r.order[len(r.order)-1]; last != r.leader {
-		e.t.Errorf("the leader was not the last: %s", r)
+	// Leadership may be moved before the first is restarted, so that all wait for one.
+	last := r.order[len(r.order)-1]
+	for pod, led := range r.led {
+		if (led == last) != (pod != last) || strings.HasPrefix(led, nobody) {
+			e.t.Errorf("%s was restarted while this one led: %s; the leader is to be the last, when another leads: %s", pod, led, r)
+		}
 	}
 }
 
 func (r *roll) String() string {
-	return fmt.Sprintf("restarted %v, and %s led; %d are away", r.order, r.leader, len(r.away))
+	return fmt.Sprintf("restarted %v, led by %v; away are %v", r.order, r.led, r.away)
 }

@@ -37,7 +37,7 @@ const (
 var target struct {
 	// local is nil if it is kubectl's current one.
 	local *faults.Cluster
-	kube  client.Client
+	kube  client.WithWatch
 	// config is for clients of other kinds.
 	config *rest.Config
 	// image and next are two builds of the image, with different versions.
@@ -173,7 +173,7 @@ func connect() error {
 		return err
 	}
 	target.config = config
-	target.kube, err = client.New(config, client.Options{Scheme: scheme})
+	target.kube, err = client.NewWithWatch(config, client.Options{Scheme: scheme})
 	return err
 }
 
