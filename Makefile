@@ -47,7 +47,7 @@ generated: ## fail if a generated file is not fresh (needs protoc)
 	./hack/generate.sh --check
 
 .PHONY: test-crashes
-test-crashes: ## the operator killed after each of its changes, and each of them failing once, in every story (make test takes one in 25)
+test-crashes: ## the operator killed after each of its changes, and each of them failing once, in every story (make test takes a few of them)
 	EVERY_CHANGE=1 go test -count=1 -timeout 4h -run 'Killed|EveryChange' ./controllers
 
 .PHONY: test-sim

@@ -52,6 +52,16 @@ var scenarios = map[string]func(*rig){
 		g.edit(size(3, 1))
 		g.settle(300)
 	},
+	"a bad image while parked": func(g *rig) {
+		g.edit(size(0, 0))
+		g.settle(300)
+		g.badImages["conclave:bad"] = true
+		g.edit(image("conclave:bad"))
+		g.edit(size(3, 1))
+		g.until(v1alpha1.ConditionDegraded, v1alpha1.ReasonBadImage, 300)
+		g.edit(image("conclave:1"))
+		g.settle(300)
+	},
 	"lost volume": func(g *rig) {
 		g.world.LoseVolume("zoo-1")
 		g.deletePod("zoo-1")
@@ -76,7 +86,7 @@ func run(t *testing.T, name string, arm func(*rig)) *rig {
 	if name != "begin" {
 		g.create(func(c *v1alpha1.CoordinationCluster) { size(3, 0)(c); image("conclave:1")(c) })
 		g.settle(300)
-		g.steady = name != "park"
+		g.steady = !strings.Contains(name, "park")
 	}
 	g.changes = 0
 	if arm != nil {
