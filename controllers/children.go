@@ -72,6 +72,9 @@ func (p *pass) applyChildren(ctx context.Context) error {
 			return err
 		}
 		if p.trouble != nil {
+			if p.aside != nil {
+				p.trouble.message = p.aside.message + "; " + p.trouble.message
+			}
 			p.aside, p.trouble = p.trouble, nil
 		}
 	}
