@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -69,6 +70,13 @@ var scenarios = map[string]func(*rig){
 	},
 }
 
+// warnings are the reasons that a story is to warn of: all of them, and no others.
+var warnings = map[string][]string{
+	"bad image":                {v1alpha1.ReasonBadImage, v1alpha1.ReasonRolloutStuck},
+	"a bad image while parked": {v1alpha1.ReasonBadImage},
+	"lost volume":              {v1alpha1.ReasonMemberDown},
+}
+
 // sizes are edits of spec.replicas, one after the other.
 func sizes(all ...int32) func(*rig) {
 	return func(g *rig) {
@@ -104,9 +112,20 @@ func TestScenarios(t *testing.T) {
 				t.Parallel()
 				g := run(t, name, func(g *rig) { g.late, g.apart, g.probes = pace.late, pace.apart, pace.probes })
 				// What was asked for and goes well is no reason to wake anybody.
+				expected := warnings[name]
+				if name == "lost volume" && pace.late == 0 {
+					expected = nil // It is replaced before anybody misses it.
+				}
 				for _, e := range g.events {
-					if name != "bad image" && (name != "lost volume" || pace.late == 0) && strings.HasPrefix(e, corev1.EventTypeWarning) {
+					kind, rest, _ := strings.Cut(e, " ")
+					reason, _, _ := strings.Cut(rest, " ")
+					if kind == corev1.EventTypeWarning && !slices.Contains(expected, reason) {
 						t.Error(e)
+					}
+				}
+				for _, reason := range expected {
+					if !slices.ContainsFunc(g.events, func(e string) bool { return strings.HasPrefix(e, corev1.EventTypeWarning+" "+reason+" ") }) {
+						t.Errorf("no warning of %s", reason)
 					}
 				}
 				t.Logf("%d changes\n%s", g.changes, strings.Join(g.events, "\n"))
