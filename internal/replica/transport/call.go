@@ -38,11 +38,14 @@ func (t *Transport) callAs(ctx context.Context, self identity, addr string, kind
 	defer cancel()
 	defer context.AfterFunc(t.ctx, cancel)()
 	reply, err := t.call(ctx, self, addr, kind, payload)
-	if err != nil && ctx.Err() != nil {
-		err = context.Cause(ctx)
-		if t.ctx.Err() != nil {
-			err = ErrClosed
-		}
+	switch cause := context.Cause(ctx); {
+	case err == nil || cause == nil:
+	case t.ctx.Err() != nil:
+		return nil, ErrClosed
+	case !errors.Is(err, cause):
+		// What was waited for in vain tells a name that nobody resolves from a
+		// process that does not answer.
+		return nil, fmt.Errorf("%w: %w", cause, err)
 	}
 	return reply, err
 }

@@ -300,6 +300,27 @@ func TestCallsAtATimeAreBounded(t *testing.T) {
 	close(leave)
 }
 
+// A call that runs out of time says at what: a name that nobody resolves is
+// somebody else's to mend than a process that does not answer.
+func TestCallOutOfTime(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 0)
+	defer cancel()
+	m := open(t, 1, newRecorder(), func(o *Options) {
+		o.Dial = func(ctx context.Context, addr string) (net.Conn, error) {
+			<-ctx.Done()
+			return nil, &net.DNSError{Err: "i/o timeout", Name: addr, IsTimeout: true}
+		}
+	})
+	_, err := m.Call(ctx, "zoo-1.zoo-members", 1, nil)
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "lookup zoo-1.zoo-members: i/o timeout") {
+		t.Errorf("a name that is not resolved in time: %v", err)
+	}
+	_, err = open(t, 2, newRecorder(), nil).Call(ctx, m.Addr().String(), 1, nil)
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), m.Addr().String()) {
+		t.Errorf("a call with no time: %v", err)
+	}
+}
+
 func TestAfterClose(t *testing.T) {
 	e := newEnsemble(t, 2, nil)
 	entered := make(chan struct{})
