@@ -16,13 +16,20 @@ import (
 // recoverMajority carries out spec.recovery, in the one situation that it names:
 // this ensemble, by its id, without a majority, and this survivor. The member
 // itself refuses while a majority answers, or another has more. It is an order
-// that is carried out once: the ensemble that goes on has another id.
+// that is carried out once: the ensemble that goes on has another id. And it is one
+// for today: where it turns out that nothing is lost it is void, so that it does not
+// lie in wait for the next time that two members are away for a minute.
 func (p *pass) recoverMajority(ctx context.Context) (done bool, err error) {
-	order := p.cluster.Spec.Recovery
+	order, r := p.cluster.Spec.Recovery, p.status.Recovery
 	if order == nil {
+		if r != nil && r.Void {
+			p.status.Recovery = nil // whoever gives it again means it
+		}
 		return false, nil
 	}
-	r := p.status.Recovery
+	if r != nil && r.Void && r.FormerClusterID == order.ClusterID && r.Survivor == order.Survivor && r.Reason == order.Reason {
+		return false, nil
+	}
 	if r != nil && r.FormerClusterID == order.ClusterID && r.ClusterID != "" {
 		return false, nil // it was carried out; what it is about is no more
 	}
@@ -40,7 +47,14 @@ func (p *pass) recoverMajority(ctx context.Context) (done bool, err error) {
 		// A majority answers the operator; whether its members reach one another they
 		// know better, and refuse if they do.
 	default:
-		return refuse("spec.recovery gives up a majority, and the ensemble has not lost it (%s: %s)", p.plan.Reason, p.plan.Message)
+		if p.leader() == nil {
+			return refuse("spec.recovery gives up a majority, and it is not sure that it is lost (%s: %s)", p.plan.Reason, p.plan.Message)
+		}
+		const why = "spec.recovery gives up a majority, and the ensemble has not lost it: the order is void, and nothing is done, now or later. Take it out of the spec"
+		p.lock = true
+		done, err := refuse(why)
+		p.status.Recovery.Void, p.status.Recovery.Reason = true, order.Reason
+		return done, err
 	}
 	id, err := strconv.ParseUint(order.Survivor, 16, 64)
 	if err != nil {

@@ -149,6 +149,15 @@ type RecoveryStatus struct {
 	// Id of the member that it goes on from.
 	// +kubebuilder:validation:MaxLength=16
 	Survivor string `json:"survivor"`
+	// Who decided it and why, of an order that is void.
+	// +kubebuilder:validation:MaxLength=256
+	// +optional
+	Reason string `json:"reason,omitempty"`
+	// The ensemble had its majority when it was looked at: the order is void, also if
+	// a majority is lost another day. To give it then, edit spec.recovery, or take it
+	// out and put it in again.
+	// +optional
+	Void bool `json:"void,omitempty"`
 	// Last zxid that the survivor had, as 0x and hexadecimal digits.
 	// +kubebuilder:validation:MaxLength=18
 	// +optional

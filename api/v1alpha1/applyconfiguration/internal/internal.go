@@ -490,12 +490,18 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: message
       type:
         scalar: string
+    - name: reason
+      type:
+        scalar: string
     - name: survivor
       type:
         scalar: string
     - name: time
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: void
+      type:
+        scalar: boolean
 - name: com.github.conclave-dev.conclave.api.v1alpha1.RetentionPolicy
   scalar: string
 - name: com.github.conclave-dev.conclave.api.v1alpha1.RetentionSpec

@@ -17,6 +17,12 @@ type RecoveryStatusApplyConfiguration struct {
 	ClusterID *string `json:"clusterID,omitempty"`
 	// Id of the member that it goes on from.
 	Survivor *string `json:"survivor,omitempty"`
+	// Who decided it and why, of an order that is void.
+	Reason *string `json:"reason,omitempty"`
+	// The ensemble had its majority when it was looked at: the order is void, also if
+	// a majority is lost another day. To give it then, edit spec.recovery, or take it
+	// out and put it in again.
+	Void *bool `json:"void,omitempty"`
 	// Last zxid that the survivor had, as 0x and hexadecimal digits.
 	LastZxid *string `json:"lastZxid,omitempty"`
 	// When it was carried out.
@@ -52,6 +58,22 @@ func (b *RecoveryStatusApplyConfiguration) WithClusterID(value string) *Recovery
 // If called multiple times, the Survivor field is set to the value of the last call.
 func (b *RecoveryStatusApplyConfiguration) WithSurvivor(value string) *RecoveryStatusApplyConfiguration {
 	b.Survivor = &value
+	return b
+}
+
+// WithReason sets the Reason field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Reason field is set to the value of the last call.
+func (b *RecoveryStatusApplyConfiguration) WithReason(value string) *RecoveryStatusApplyConfiguration {
+	b.Reason = &value
+	return b
+}
+
+// WithVoid sets the Void field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Void field is set to the value of the last call.
+func (b *RecoveryStatusApplyConfiguration) WithVoid(value bool) *RecoveryStatusApplyConfiguration {
+	b.Void = &value
 	return b
 }
 
