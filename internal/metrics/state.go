@@ -40,7 +40,7 @@ func collectState(s State, emit func(Family)) {
 			return Sample{Labels: []Label{{"state", name}}, Value: float64(n)}
 		}
 		emit(Family{"conclave_sessions_by_state", "Sessions of the ensemble by state, on the leader.", TypeGauge, []Sample{
-			state("connected", s.SessionsConnected), state("connecting", s.SessionsConnecting)}})
+			state("connected", s.SessionsConnected), state("connecting", s.SessionsConnecting), state("not_connected", s.SessionsNotConnected)}})
 	}
 	gauge("conclave_voters", "Members with a vote.", float64(s.Voters))
 	gauge("conclave_learners", "Members without a vote.", float64(s.Learners))
