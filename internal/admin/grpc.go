@@ -95,7 +95,7 @@ func StartGRPC(s *Surface, opts GRPCOptions) (*GRPCServer, error) {
 		g.server = grpc.NewServer(server...)
 	}
 	adminpb.RegisterAdminServer(g.server, &service{surface: s})
-	grpc_health_v1.RegisterHealthServer(g.server, g.health)
+	grpc_health_v1.RegisterHealthServer(g.server, healthService{g.health, g.stop})
 	g.Refresh() // before anybody can ask
 
 	var listeners []net.Listener
@@ -120,7 +120,7 @@ func StartGRPC(s *Surface, opts GRPCOptions) (*GRPCServer, error) {
 			return nil, fmt.Errorf("conclave.healthAddress: health service: %w", err)
 		}
 		g.probed, g.probes = l.Addr(), grpc.NewServer(server...)
-		grpc_health_v1.RegisterHealthServer(g.probes, g.health)
+		grpc_health_v1.RegisterHealthServer(g.probes, healthService{g.health, g.stop})
 		g.log.Info("serving health", "address", g.probed)
 		g.serve(g.probes, newPrefaceListener(netutil.LimitListener(l, grpcMaxConns), g.log, s.now))
 	}
@@ -161,8 +161,8 @@ func (g *GRPCServer) HealthAddr() net.Addr { return g.probed }
 func (g *GRPCServer) Addr() net.Addr { return g.addr }
 
 // Stop ends the server: health turns to NOT_SERVING, calls under way may
-// finish until ctx ends, and are cut off then. (A health Watch is under way
-// until its client ends it.) The socket is removed.
+// finish until ctx ends, and are cut off then. A health Watch is told and ended. The
+// socket is removed.
 func (g *GRPCServer) Stop(ctx context.Context) {
 	g.stopOnce.Do(func() {
 		close(g.stop)

@@ -236,19 +236,19 @@ func TestHealth(t *testing.T) {
 		t.Errorf("unknown service: %v", err)
 	}
 
-	// One who watches learns that the member stops, and does not hold it up for
-	// longer than it waits.
+	// One who watches learns that the member stops, and does not hold it up.
 	f.change(func(f *fake) { f.status.Disk = DiskHealth{} })
 	g.Refresh()
 	seen(serving)
-	bound, cancel := context.WithCancel(context.Background())
 	stopped := make(chan struct{})
-	go func() { g.Stop(bound); close(stopped) }()
+	go func() { g.Stop(ctx); close(stopped) }()
 	seen(not)
-	cancel()
 	<-stopped
-	if _, err := watch.Recv(); err == nil {
-		t.Error("the watch goes on")
+	for err == nil { // it may be told twice
+		_, err = watch.Recv()
+	}
+	if status.Code(err) != codes.Unavailable || ctx.Err() != nil {
+		t.Errorf("the watch ends with %v; the call's own time: %v", err, ctx.Err())
 	}
 }
 

@@ -1,9 +1,13 @@
 package admin
 
 import (
+	"context"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
 )
 
 // The services of the health service. The empty name is what probes ask for
@@ -47,6 +51,44 @@ func (g *GRPCServer) report(service string, serving bool, reason string) {
 		g.log.Info("health changed", "service", service, "serving", serving, "reason", reason)
 	}
 }
+
+// healthService is health, but for a watch, which ends when the member stops: the
+// library's ends with its client, and would hold the member up.
+type healthService struct {
+	*health.Server
+	stop <-chan struct{}
+}
+
+// Watch tells of a service's health, and of the end at last.
+func (h healthService) Watch(r *grpc_health_v1.HealthCheckRequest, stream grpc_health_v1.Health_WatchServer) error {
+	ctx, cancel := context.WithCancel(stream.Context())
+	defer cancel()
+	go func() { // ends with the watch
+		select {
+		case <-h.stop:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	err := h.Server.Watch(r, boundWatch{stream, ctx})
+	select {
+	case <-h.stop:
+		if err := stream.Send(&grpc_health_v1.HealthCheckResponse{Status: grpc_health_v1.HealthCheckResponse_NOT_SERVING}); err != nil {
+			return err
+		}
+		return status.Error(codes.Unavailable, "the member stops")
+	default:
+		return err
+	}
+}
+
+// boundWatch is a stream with another context.
+type boundWatch struct {
+	grpc_health_v1.Health_WatchServer
+	ctx context.Context
+}
+
+func (b boundWatch) Context() context.Context { return b.ctx }
 
 func (g *GRPCServer) watchHealth(every time.Duration) {
 	t := time.NewTicker(every)

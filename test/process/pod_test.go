@@ -78,9 +78,9 @@ func startAsPod(t *testing.T, arguments []string) *server {
 }
 
 // adminConn connects to a member's socket.
-func adminConn(t *testing.T, target string) *grpc.ClientConn {
+func adminConn(t *testing.T, target string, opts ...grpc.DialOption) *grpc.ClientConn {
 	t.Helper()
-	c, err := grpc.NewClient(target, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	c, err := grpc.NewClient(target, append(opts, grpc.WithTransportCredentials(insecure.NewCredentials()))...)
 	if err != nil {
 		t.Fatal(err)
 	}

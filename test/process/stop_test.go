@@ -3,14 +3,13 @@ package process
 import (
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"sync"
 	"syscall"
 	"testing"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/conclave-dev/conclave/internal/admin"
 	"github.com/conclave-dev/conclave/internal/admin/adminpb"
@@ -152,22 +151,24 @@ func TestLeaving(t *testing.T) {
 	}
 }
 
-// watchHealth holds a stream of the admin API open: a stopping member waits for
-// it, for a bounded time.
-func watchHealth(t *testing.T, dir string) {
+// holdOn asks a member for a snapshot of itself and does not read it: a stopping
+// member waits for who asked, for a bounded time.
+func holdOn(t *testing.T, s *server, dir string) grpc.ServerStreamingClient[adminpb.SnapshotPart] {
 	t.Helper()
-	conn, err := grpc.NewClient("unix:"+admin.SocketPath(dir), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
+	c := connect(t, s.addr)
+	for i := range 4 { // much more than fits between the two
+		c.must(t, wire.OpCreate, wire.CreateBody(fmt.Sprint("/large", i), make([]byte, 512<<10), wire.OpenACL, 0))
 	}
-	t.Cleanup(func() { _ = conn.Close() })
-	stream, err := grpc_health_v1.NewHealthClient(conn).Watch(t.Context(), &grpc_health_v1.HealthCheckRequest{Service: "live"})
+	const window = 64 << 10
+	conn := adminConn(t, "unix:"+admin.SocketPath(dir), grpc.WithStaticStreamWindowSize(window), grpc.WithStaticConnWindowSize(window))
+	stream, err := adminpb.NewAdminClient(conn).Snapshot(t.Context(), &adminpb.SnapshotRequest{})
 	if err == nil {
 		_, err = stream.Recv()
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
+	return stream
 }
 
 // TestStopWithinABound stops a member that somebody holds on to.
@@ -175,8 +176,15 @@ func TestStopWithinABound(t *testing.T) {
 	t.Parallel()
 	dir := dataDir(t)
 	s := startProgram(t, dir).mustServe()
-	watchHealth(t, dir)
+	held := holdOn(t, s, dir)
 	s.stop()
+	var err error
+	for err == nil {
+		_, err = held.Recv()
+	}
+	if errors.Is(err, io.EOF) {
+		t.Error("it had been sent all of it: nobody held on")
+	}
 }
 
 // TestSecondSignal ends such a member at once.
@@ -184,7 +192,7 @@ func TestSecondSignal(t *testing.T) {
 	t.Parallel()
 	dir := dataDir(t)
 	s := startProgram(t, dir).mustServe()
-	watchHealth(t, dir)
+	holdOn(t, s, dir)
 	if err := s.p.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}

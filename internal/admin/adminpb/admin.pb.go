@@ -1195,7 +1195,7 @@ type DiskHealth struct {
 	// A read, write or sync failed: the member takes no part until it is
 	// restarted.
 	Failed bool `protobuf:"varint,1,opt,name=failed,proto3" json:"failed,omitempty"`
-	// Syncs take longer than they should.
+	// A disk has not answered for two election timeouts.
 	Slow bool `protobuf:"varint,2,opt,name=slow,proto3" json:"slow,omitempty"`
 	// What failed or is slow; empty if all is well.
 	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
