@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Starts an ensemble of three on this machine, with data under ./run, and keeps
-# it in the foreground until Ctrl-C. Run again, it goes on with the same data.
+# it in the foreground until Ctrl-C, or until all members have ended: if one ends,
+# the others go on. Run again, it goes on with the same data.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 base=${CLIENT_PORT:-2181}
@@ -11,14 +12,18 @@ servers=
 for n in 1 2 3; do
   servers+="server.$n=127.0.0.1:$((base + 700 + n)):$((base + 710 + n));127.0.0.1:$((base + n - 1))"$'\n'
 done
+# Process ids, by the members' numbers; one that has ended is taken out.
 pids=()
 stop() {
-  trap - EXIT INT TERM
+  trap - EXIT
+  trap '' HUP INT TERM
   kill "${pids[@]}" 2>/dev/null || true
-  wait
+  for pid in "${pids[@]}"; do
+    while kill -0 "$pid" 2>/dev/null; do sleep 0.1; done
+  done
 }
 trap stop EXIT
-trap 'exit 0' INT TERM
+trap 'exit 0' HUP INT TERM
 for n in 1 2 3; do
   dir=run/server$n
   mkdir -p "$dir/data"
@@ -30,11 +35,18 @@ syncLimit=5
 dataDir=$PWD/$dir/data
 4lw.commands.whitelist=*
 admin.enableServer=false
+metricsProvider.className=org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider
+metricsProvider.httpHost=127.0.0.1
 metricsProvider.httpPort=$((base + 4819 + n))
 $servers
 CFG
+  # In a process group of its own: Ctrl-C would reach it too, and with stop's signal as
+  # the second one it would end at once, without letting go of its clients.
+  set -m
   "$bin" --config "$dir/zoo.cfg" >> "$dir/log" 2>&1 &
-  pids+=($!)
+  set +m
+  pids[n]=$!
+  disown # what is to be said of its end is said below
 done
 
 ask() { # ask PORT WORD
@@ -42,8 +54,8 @@ ask() { # ask PORT WORD
   exec 3>&- 3<&-
 } 2>/dev/null
 for _ in $(seq 300); do
-  for pid in "${pids[@]}"; do
-    kill -0 "$pid" 2>/dev/null || { echo "a member ended; its log:" >&2; tail -n 3 run/server*/log >&2; exit 1; }
+  for n in "${!pids[@]}"; do
+    kill -0 "${pids[n]}" 2>/dev/null || { echo "member $n ended; its log: run/server$n/log" >&2; tail -n 3 "run/server$n/log" >&2; exit 1; }
   done
   ready=0
   for n in 1 2 3; do
@@ -65,7 +77,16 @@ Connect with any ZooKeeper client, to
 
 Ctrl-C stops the ensemble; its data stays under ./run.
 TXT
-while wait -n "${pids[@]}"; do :; done
-echo "a member ended; its log:" >&2
-tail -n 3 run/server*/log >&2
+while [ ${#pids[@]} -gt 0 ]; do
+  # In the background, so that a signal interrupts the wait.
+  sleep 0.5 &
+  wait $! || true
+  for n in "${!pids[@]}"; do
+    kill -0 "${pids[n]}" 2>/dev/null && continue
+    unset "pids[n]"
+    echo "member $n ended (${#pids[@]} go on); its log: run/server$n/log" >&2
+    tail -n 3 "run/server$n/log" >&2
+  done
+done
+echo "all members have ended" >&2
 exit 1

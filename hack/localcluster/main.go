@@ -43,6 +43,9 @@ func run(ctx context.Context, args []string) error {
 	}
 	command, args := args[0], args[1:]
 	switch command {
+	case "help", "-h", "-help", "--help":
+		fmt.Println(usage)
+		return nil
 	// The two that run inside the namespaces.
 	case "yard":
 		return machine.RunYard(args[0])
@@ -118,7 +121,10 @@ func run(ctx context.Context, args []string) error {
 func up(ctx context.Context, b *parts.Builder, state string, args []string) error {
 	f := flag.NewFlagSet("up", flag.ContinueOnError)
 	nodes := f.Int("nodes", 1, "how many nodes")
-	if err := f.Parse(args); err != nil {
+	switch err := f.Parse(args); {
+	case errors.Is(err, flag.ErrHelp): // it is printed
+		return nil
+	case err != nil:
 		return err
 	}
 	u := &host.Up{State: state, Nodes: *nodes, Builder: b, Progress: os.Stderr}
