@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -52,16 +53,16 @@ func (p *pass) rolling(o membership.Observed) rollout.Observed {
 	}
 	if leader := membership.Leader(o); leader != nil {
 		out.Leader = leader.Name
-		for _, m := range leader.Status.GetVoters() {
-			v := rollout.Voter{ID: m.GetId(), Synced: m.GetConnected() && m.GetSynced(), Problem: "it does not answer the leader, or lags"}
-			if s, ok := membership.SeatOf(m.GetName()); ok {
-				v.Pod = p.podName(s)
-				if a := p.seen.answers[v.Pod]; a.Err != nil {
-					v.Problem = a.Err.Error()
-				}
+	}
+	for _, m := range membership.Newest(o).GetVoters() {
+		v := rollout.Voter{ID: m.GetId(), Synced: out.Leader != "" && m.GetConnected() && m.GetSynced(), Problem: "it does not answer the leader, or lags"}
+		if s, ok := membership.SeatOf(m.GetName()); ok {
+			v.Pod = p.podName(s)
+			if a := p.seen.answers[v.Pod]; a.Err != nil {
+				v.Problem = a.Err.Error()
 			}
-			out.Ensemble = append(out.Ensemble, v)
 		}
+		out.Ensemble = append(out.Ensemble, v)
 	}
 	return out
 }
@@ -109,9 +110,13 @@ func (p *pass) disturbed() bool {
 	return p.plan.Unsettled || p.rollingOut() || r != nil && r.CompletionTime == nil
 }
 
-// drained are the pods whose clients are to be let go, by either plan.
+// drained are the pods whose clients are to be let go, by either plan. No pod goes
+// for a roll that has to wait for the spec to be put right.
 func (p *pass) drained() []string {
-	return append(append([]string{}, p.plan.Drained...), p.roll.Drained...)
+	if p.revision == nil && (p.roll.Act.Changes() || p.roll.Reason == rollout.Draining) {
+		return p.plan.Drained
+	}
+	return slices.Concat(p.plan.Drained, p.roll.Drained)
 }
 
 // sentence joins what is to be read together.

@@ -318,9 +318,16 @@ func (v *view) silent() (out []string) {
 			}
 		}
 	}
+	if len(out) > 0 && len(v.Pods) == 0 {
+		return []string{"there is no pod; if none comes, kubectl describe statefulset says why"}
+	}
 	return out
 }
 
 // Leader returns the pod whose member leads the ensemble, confirmed by a quorum;
 // nil if there is none.
 func Leader(o Observed) *Pod { return look(o).leader }
+
+// Newest returns what is said by the member that knows the latest membership, which
+// is the leader if there is one; nil if no member of the ensemble answers.
+func Newest(o Observed) *adminpb.StatusResponse { return look(o).newest }

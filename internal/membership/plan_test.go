@@ -172,6 +172,7 @@ func TestNext(t *testing.T) {
 		{"an election", scene{words: "ok ok ok", target: 3}, membership.Wait, membership.NoLeader, "3 of 3"},
 		{"the majority is down", scene{words: "ok gone lost", target: 3}, membership.Wait, membership.QuorumLost, "server.3 (member 3): pod v-2: empty"},
 		{"nobody answers", scene{words: "gone gone gone", target: 3}, membership.Wait, membership.QuorumUnknown, "server.2"},
+		{"no pod can be made", scene{words: "", target: 3, edit: func(o *membership.Observed) { o.Voters.Replicas, o.Voters.Exists = 3, true }}, membership.Wait, membership.QuorumUnknown, "kubectl describe statefulset"},
 		{"all volumes are empty", scene{words: "new new new", target: 3}, membership.Hold, membership.EnsembleLost, ours},
 		{"the only volume is empty", scene{words: "new", target: 1}, membership.Hold, membership.EnsembleLost, ours},
 		{"the StatefulSet is gone, and the pods", scene{words: "", target: 3, edit: func(o *membership.Observed) { o.Voters.Exists = false }}, membership.SetPods, membership.RestoringPods, "3 voters"},

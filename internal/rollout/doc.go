@@ -16,7 +16,12 @@
 // when every pod is there and well on the new one.
 //
 // A pod that does not run at all can lose nothing: it is restarted whatever the
-// others do, so that an edit heals what an edit has broken.
+// others do, so that an edit heals what an edit has broken. Nor can an ensemble whose
+// majority does not run: then those that do go as well. What an edit can't heal is a
+// pod that does not run below one that does, as long as there is a quorum: a
+// partition can't let the lower one go first. Somebody has to delete the StatefulSet
+// and let the pods live; the one that is made in its place has no revision but the
+// wanted one.
 //
 // In the room: pure planning. Not in the room: carrying a step out.
 package rollout

@@ -28,6 +28,9 @@ type Pod struct {
 // broken: nothing is lost if it is restarted. No pod is not broken.
 func (p *Pod) broken() bool { return p != nil && p.Status == nil && !p.Ready && p.Problem != "" }
 
+// setOf is the name of a pod's StatefulSet.
+func setOf(pod string) string { return pod[:max(0, strings.LastIndexByte(pod, '-'))] }
+
 // Set is a StatefulSet.
 type Set struct {
 	Replicas  int
@@ -59,7 +62,8 @@ type Observed struct {
 	// Leader is the pod whose member leads, confirmed by a quorum; empty if there is
 	// none.
 	Leader string
-	// Ensemble is who votes, as the leader knows them.
+	// Ensemble is who votes, as the leader knows them, or, if there is none, the member
+	// that knows of the latest change; empty if nobody answers.
 	Ensemble []Voter
 	// Busy is why the membership must not be disturbed; empty if it may.
 	Busy string
@@ -166,13 +170,18 @@ type view struct {
 func Next(o Observed) Plan {
 	var p Plan
 	total, updated := 0, 0
+	// Observers go first, but a voter that does not run waits for none.
+	if v := (&view{Observed: &o, set: o.Voters}); v.ailing() {
+		if q := v.plan(); q.Act.Changes() {
+			p = q
+		}
+	}
 	for _, observers := range []bool{true, false} {
 		v := &view{Observed: &o, set: o.Voters, observers: observers}
 		if observers {
 			v.set = o.Observers
 		}
-		v.set.Pods = wanted(v.set)
-		for _, pod := range v.set.Pods {
+		for _, pod := range wanted(v.set) {
 			total++
 			// Which revision is wanted is not known until the template is seen: a
 			// StatefulSet that was just made is no restart of its pods.
@@ -196,15 +205,37 @@ func (v *view) say(act Act, reason Reason, format string, args ...any) Plan {
 	return p
 }
 
-func (v *view) plan() Plan {
-	if len(v.set.Pods) == 0 {
-		if v.Founded && v.set.Replicas > 0 { // the only one may be the one that was restarted
-			return v.say(Wait, AwaitingUpdated, "no pod is there yet")
-		}
-		return v.say(Rest, UpToDate, "there are no pods")
+// lost: so many voters do not run, and will not, that there is no quorum. There is
+// nothing left to be careful with.
+func (o *Observed) lost() bool {
+	voters, broken := len(o.Ensemble), 0
+	if voters == 0 {
+		voters = o.Voters.Replicas // nobody answers who could tell
 	}
-	if !v.set.Seen {
+	for i := range o.Voters.Pods {
+		if p := &o.Voters.Pods[i]; p.broken() && (len(o.Ensemble) == 0 || o.voter(p.Name) != nil) {
+			broken++
+		}
+	}
+	return o.Leader == "" && broken > 0 && 2*broken >= voters
+}
+
+// ailing tells whether one that is not on the wanted revision does not run.
+func (v *view) ailing() bool {
+	return slices.ContainsFunc(v.set.Pods, func(p Pod) bool { return p.Revision != v.set.UpdateRevision && p.broken() })
+}
+
+func (v *view) plan() Plan {
+	v.set.Pods = wanted(v.set)
+	switch {
+	case len(v.set.Pods) == 0 && (v.set.Replicas == 0 || !v.Founded && v.set.Partition == 0):
+		return v.say(Rest, UpToDate, "there are no pods")
+	case len(v.set.Pods) == 0 && v.Founded: // the only one may be the one that was restarted
+		return v.say(Wait, AwaitingUpdated, "no pod is there yet")
+	case !v.set.Seen:
 		return v.say(Wait, RevisionUnknown, "the StatefulSet's controller has not seen the new template yet")
+	case len(v.set.Pods) == 0: // those of the old template may have been refused
+		return v.say(Lower, NotFoundedYet, "there is no ensemble yet, and no pod: all get the new revision")
 	}
 	for i := range v.set.Pods {
 		p := &v.set.Pods[i]
@@ -256,6 +287,9 @@ func (v *view) plan() Plan {
 	if v.next.broken() {
 		return v.lower("it does not run: " + v.next.Problem)
 	}
+	if !v.observers && v.lost() {
+		return v.lower("a majority of the voters does not run, and will not on what they have")
+	}
 	if p, ok := v.observersUpdated(); !ok {
 		return p
 	}
@@ -280,8 +314,8 @@ func (v *view) lower(why string) Plan {
 }
 
 // updated wants every pod that has the new revision to be well, or, for the sake
-// of a broken one whose turn it is, to answer at least: alone it has no quorum. It
-// may be nobody's turn.
+// of a broken one whose turn it is, or of an ensemble that has no quorum any more, to
+// answer at least: alone it has no quorum. It may be nobody's turn.
 func (v *view) updated() (Plan, bool) {
 	if p, ok := v.missing(v.set.Partition); ok && !v.next.broken() && v.Founded {
 		return p, false
@@ -291,7 +325,7 @@ func (v *view) updated() (Plan, bool) {
 			continue
 		}
 		well := p.Ready && !p.Terminating && (p.Status.GetCaughtUp() || !v.Founded)
-		if well || p.Status != nil && v.next.broken() {
+		if well || p.Status != nil && (v.next.broken() || v.lost()) {
 			continue
 		}
 		if p.broken() {
@@ -346,8 +380,7 @@ func (v *view) missing(from int) (Plan, bool) {
 			if o < v.set.Partition {
 				p = v.say(Wait, PodsNotReady, "the pod of ordinal %d is gone and comes back on the revision that it had", o)
 			}
-			other := v.set.Pods[0]
-			p.Pod = fmt.Sprintf("%s-%d", strings.TrimSuffix(other.Name, fmt.Sprintf("-%d", other.Ordinal)), o)
+			p.Pod = fmt.Sprintf("%s-%d", setOf(v.set.Pods[0].Name), o)
 			return p, true
 		}
 	}
@@ -380,12 +413,21 @@ func (v *view) handOver() (Plan, bool) {
 	return p, true
 }
 
-func (v *view) voter(pod string) *Voter {
-	i := slices.IndexFunc(v.Ensemble, func(m Voter) bool { return m.Pod == pod })
+func (o *Observed) voter(pod string) *Voter {
+	i := slices.IndexFunc(o.Ensemble, func(m Voter) bool { return m.Pod == pod })
 	if i < 0 {
 		return nil
 	}
-	return &v.Ensemble[i]
+	return &o.Ensemble[i]
+}
+
+// pod returns the one of a voter; nil if it is not there.
+func (v *view) pod(name string) *Pod {
+	i := slices.IndexFunc(v.Voters.Pods, func(p Pod) bool { return p.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return &v.Voters.Pods[i]
 }
 
 // drain lets the clients of the next one go, if there is another member for them
@@ -415,60 +457,4 @@ func (v *view) drain() (Plan, bool) {
 		return p, true
 	}
 	return Plan{}, false
-}
-
-// predicate is something that must hold before a pod that runs is restarted.
-type predicate struct {
-	reason Reason
-	// violated says why it does not hold; empty if it does.
-	violated func(*view) string
-}
-
-// The refusals.
-const (
-	// MembershipChanging: a change of the membership is under way.
-	MembershipChanging Reason = "MembershipChanging"
-	// NoLeader: no leader is confirmed by a quorum.
-	NoLeader Reason = "NoLeader"
-	// VotersNotInSync: another voter is not in sync.
-	VotersNotInSync Reason = "VotersNotInSync"
-	// PodsNotReady: another voter's pod is not ready, or is going.
-	PodsNotReady Reason = "PodsNotReady"
-	// DiskFailing: another voter's disk has failed it.
-	DiskFailing Reason = "DiskFailing"
-)
-
-var predicates = []predicate{
-	{MembershipChanging, func(v *view) string { return v.Busy }},
-	{NoLeader, func(v *view) string {
-		if v.Leader == "" {
-			return "no leader is confirmed by a majority"
-		}
-		return ""
-	}},
-	{VotersNotInSync, func(v *view) string {
-		var out []string
-		for _, m := range v.Ensemble {
-			if !m.Synced {
-				out = append(out, fmt.Sprintf("the voter of pod %s is not in sync: %s", m.Pod, m.Problem))
-			}
-		}
-		return strings.Join(out, "; ")
-	}},
-	{PodsNotReady, func(v *view) string {
-		for _, p := range v.Voters.Pods {
-			if p.Name != v.next.Name && v.voter(p.Name) != nil && (!p.Ready || p.Terminating) {
-				return fmt.Sprintf("pod %s is not ready", p.Name)
-			}
-		}
-		return ""
-	}},
-	{DiskFailing, func(v *view) string {
-		for _, p := range v.Voters.Pods {
-			if p.Name != v.next.Name && p.Status.GetDisk().GetFailed() {
-				return fmt.Sprintf("pod %s: %s", p.Name, p.Status.GetDisk().GetReason())
-			}
-		}
-		return ""
-	}},
 }

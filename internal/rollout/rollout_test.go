@@ -32,6 +32,13 @@ type scene struct {
 // observersUpdated: the observers have had their turn, all of them.
 func observersUpdated(o *rollout.Observed) { o.Observers.Partition = 0 }
 
+// refused: three voters' pods are wanted on a new template, and there is none.
+func refused(founded, seen bool) func(*rollout.Observed) {
+	return func(o *rollout.Observed) {
+		o.Founded, o.Voters = founded, rollout.Set{Replicas: 3, Partition: 3, UpdateRevision: "new", CurrentRevision: "old", Seen: seen}
+	}
+}
+
 func (sc scene) observed() rollout.Observed {
 	voters, observers, _ := strings.Cut(sc.words, "|")
 	o := rollout.Observed{Founded: true, DrainPatience: time.Minute}
@@ -166,6 +173,27 @@ func TestNext(t *testing.T) {
 		{"all are broken", scene{words: "old.broken old.broken old.broken", partition: 3}, rollout.Lower, rollout.Restarting, "v-2", nil},
 		{"the first runs, alone", scene{words: "old.broken old.broken new.lag", partition: 2}, rollout.Lower, rollout.Restarting, "v-1", nil},
 		{"the first does not run", scene{words: "old.broken old.broken new.broken", partition: 2}, rollout.Hold, rollout.UpdatedPodBroken, "v-2", nil},
+		{"most are broken, and not the highest", scene{words: "old.broken old.broken old.lag", partition: 3}, rollout.Lower, rollout.Restarting, "v-2", func(p rollout.Plan) bool { return p.Partition == 2 }},
+		{"whatever is with the observers", scene{words: "old.broken old.broken old.lag|old.lag new.lag", partition: 3}, rollout.Lower, rollout.Restarting, "v-2", func(p rollout.Plan) bool { return !p.Observers }},
+		{"nor the next", scene{words: "old.broken old.broken old.broken old.lag new.lag", partition: 4}, rollout.Lower, rollout.Restarting, "v-3", nil},
+		{"which waits for the one before it", scene{words: "old.broken old.broken old.broken old.lag new.absent", partition: 4}, rollout.Wait, rollout.AwaitingUpdated, "v-4", nil},
+		{"and for an answer", scene{words: "old.broken old.broken old.broken old.lag new.down", partition: 4}, rollout.Wait, rollout.AwaitingUpdated, "v-4", nil},
+		{"one more, and there is a quorum", scene{words: "old.broken old.broken new.lag new.lag new.lag", partition: 2}, rollout.Lower, rollout.Restarting, "v-1", nil},
+		{"most of the pods are broken, and are no voters yet", scene{words: "old old.broken old.broken old.broken old", partition: 5, edit: func(o *rollout.Observed) { o.Ensemble = o.Ensemble[:1] }}, rollout.Wait, rollout.NoLeader, "v-4", nil},
+		{"most are broken, and nobody tells who votes", scene{words: "old.broken old.broken old.down", partition: 3, edit: func(o *rollout.Observed) { o.Ensemble = nil }}, rollout.Lower, rollout.Restarting, "v-2", nil},
+		{"some are down, and nobody tells who votes", scene{words: "old.broken old.down old.down", partition: 3, edit: func(o *rollout.Observed) { o.Ensemble = nil }}, rollout.Wait, rollout.NoLeader, "v-2", nil},
+		{"a broken one below, and a quorum", scene{words: "old.broken old.lead old", partition: 3}, rollout.Wait, rollout.VotersNotInSync, "v-2", func(p rollout.Plan) bool {
+			return strings.Contains(p.Message, "pod v-0 does not run (ImagePullBackOff)") && strings.Contains(p.Message, "kubectl delete statefulset v --cascade=orphan")
+		}},
+		{"one below that is not there", scene{words: "old.absent old.lead old", partition: 3}, rollout.Wait, rollout.VotersNotInSync, "v-2", func(p rollout.Plan) bool {
+			return strings.Contains(p.Message, "pod v-0 is not there; kubectl describe statefulset v says why") && strings.Contains(p.Message, "kubectl delete statefulset v --cascade=orphan")
+		}},
+		{"its StatefulSet is made again", scene{words: "old.broken old.lead old", partition: 3, current: "new"}, rollout.DeletePod, rollout.TakenBack, "v-0", nil},
+		{"a broken one waits for no observer that runs", scene{words: "old.lead old old.broken|old", partition: 3}, rollout.Lower, rollout.Restarting, "v-2", func(p rollout.Plan) bool { return !p.Observers }},
+
+		{"no pod can be made, and none ever was", scene{edit: refused(false, true)}, rollout.Lower, rollout.NotFoundedYet, "", func(p rollout.Plan) bool { return p.Partition == 0 && !p.Observers }},
+		{"of a template that is not seen yet", scene{edit: refused(false, false)}, rollout.Wait, rollout.RevisionUnknown, "", nil},
+		{"no pod is there of an ensemble", scene{edit: refused(true, true)}, rollout.Wait, rollout.AwaitingUpdated, "", nil},
 		{"before there is an ensemble", scene{words: "old old old", partition: 3, edit: func(o *rollout.Observed) { o.Founded, o.Ensemble = false, nil }}, rollout.Lower, rollout.NotFoundedYet, "v-2", func(p rollout.Plan) bool { return p.Partition == 0 }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
