@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -20,17 +21,19 @@ import (
 	"github.com/conclave-dev/conclave/internal/rollout"
 )
 
-// act takes the one step of this pass: the membership's before a restart's.
+// act takes the one step of this pass: the membership's before a restart's. Without a
+// revision, which is when the spec can't be rendered, nothing is done that takes one,
+// and all else is.
 func (p *pass) act(ctx context.Context) error {
 	switch {
 	case p.plan.Act == membership.SetPods && p.revision == nil:
 		return nil // the spec has to be put right first
 	case p.plan.Act.Changes():
 		return p.done(ctx, p.changeMembership(ctx), string(p.plan.Reason), string(p.plan.Act), p.plan.Message)
-	case p.armed || p.revision == nil:
+	case p.armed:
 		p.again = soon
 		return nil
-	case p.roll.Act.Changes():
+	case p.roll.Act.Changes() && p.revision != nil:
 		if p.roll.Act == rollout.Lower && p.roll.Reason == rollout.UpToDate {
 			p.again = soon
 			return p.applySets(ctx) // nothing moves by it, and nothing needs to be told
@@ -46,11 +49,11 @@ func (p *pass) act(ctx context.Context) error {
 	if err := p.keepVolumes(ctx); err != nil {
 		return err
 	}
-	if p.plan.Act != membership.Rest || p.roll.Act != rollout.Rest {
+	if p.plan.Act != membership.Rest || p.roll.Act != rollout.Rest || p.revision == nil {
 		p.again = watching
 		return nil
 	}
-	return p.forgetRevisions(ctx)
+	return errors.Join(p.forgetRevisions(ctx), p.forgetPodMonitor(ctx))
 }
 
 // done tells of a step that was taken, or that was not.

@@ -27,11 +27,26 @@ import (
 )
 
 // applyChildren brings every object to what it is to be, but for the sizes of the
-// StatefulSets, which only steps change.
+// StatefulSets, which only steps change. A spec that says something impossible about
+// pods holds up the StatefulSets alone.
 func (p *pass) applyChildren(ctx context.Context) error {
-	if err := p.loadRevision(ctx); err != nil || p.trouble != nil {
+	if err := p.loadRevision(ctx); err != nil || p.trouble != nil && p.trouble.reason != v1alpha1.ReasonSpecRejected {
 		return err
 	}
+	rejected := p.trouble
+	p.trouble = nil
+	if err := p.applyObjects(ctx); err != nil || p.trouble != nil {
+		return err
+	}
+	if p.revision == nil {
+		p.trouble = rejected
+		return nil
+	}
+	return p.applyTemplates(ctx)
+}
+
+// applyObjects applies everything but StatefulSets.
+func (p *pass) applyObjects(ctx context.Context) error {
 	c := p.cluster
 	wanted := []runtime.ApplyConfiguration{resources.ServiceAccount(c), resources.Headless(c), resources.ClientService(c)}
 	// What members run without is applied last, and holds up nothing if somebody else
@@ -83,6 +98,11 @@ func (p *pass) applyChildren(ctx context.Context) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// applyTemplates applies the StatefulSets that there are.
+func (p *pass) applyTemplates(ctx context.Context) error {
 	for _, observer := range []bool{false, true} {
 		live := p.live(observer)
 		switch {
@@ -158,6 +178,7 @@ func (p *pass) loadRevision(ctx context.Context) error {
 	p.revision = made
 	for _, observer := range []bool{false, true} {
 		if live := p.live(observer); live != nil && live.Annotations[v1alpha1.AnnotationHash] == hash {
+			p.rerendered = true
 			const why = "ConfigMap %s, which says what pods are to be, was deleted, and is rendered anew by this version of the operator; " +
 				"if another version had rendered it, members are restarted one by one"
 			p.warn(ctx, "RevisionLost", "RenderRevision", fmt.Sprintf(why, resources.RevisionName(p.cluster, hash)))
@@ -206,16 +227,16 @@ func (p *pass) applySets(ctx context.Context) error {
 }
 
 // applySet applies a StatefulSet at a size. If the spec says something else about
-// pods than the one that is there was made from, the new template comes with a
-// partition above all pods that there are: none moves by itself. So it is with one
-// that is made again over pods, which may be of any revision: somebody has deleted it
-// and let them live, perhaps in the middle of a roll.
+// pods than the one that is there was made from, or the same is rendered anew, the
+// template comes with a partition above all pods that there are: none moves by itself.
+// So it is with one that is made again over pods, which may be of any revision:
+// somebody has deleted it and let them live, perhaps in the middle of a roll.
 func (p *pass) applySet(ctx context.Context, observer bool, replicas, part int32) error {
 	live := p.live(observer)
-	if live != nil && live.Annotations[v1alpha1.AnnotationHash] != p.revision.Hash {
+	if live != nil && (p.rerendered || live.Annotations[v1alpha1.AnnotationHash] != p.revision.Hash) {
 		part = ptr.Deref(live.Spec.Replicas, 1)
 		p.armed = true
-		log.FromContext(ctx).Info("the spec says something else about pods; they are restarted one by one", "statefulSet", live.Name, "hash", p.revision.Hash)
+		log.FromContext(ctx).Info("the template of pods is another one; where it differs they are restarted one by one", "statefulSet", live.Name, "hash", p.revision.Hash)
 	}
 	if live == nil && p.orphans(observer) {
 		part = replicas
@@ -311,9 +332,14 @@ func (p *pass) remove(ctx context.Context, o client.Object) error {
 func (p *pass) forgetRevisions(ctx context.Context) error {
 	used := map[string]bool{p.revision.Hash: true}
 	for _, observer := range []bool{false, true} {
-		if live := p.live(observer); live != nil {
-			used[live.Annotations[v1alpha1.AnnotationHash]] = true
+		live := p.live(observer)
+		switch {
+		case live == nil:
+			continue
+		case live.Status.ObservedGeneration < live.Generation || live.Status.CurrentRevision != live.Status.UpdateRevision:
+			return nil // its controller may yet make a pod of the one before
 		}
+		used[live.Annotations[v1alpha1.AnnotationHash]] = true
 	}
 	for i := range p.seen.pods {
 		used[p.seen.pods[i].Annotations[v1alpha1.AnnotationHash]] = true
@@ -332,16 +358,22 @@ func (p *pass) forgetRevisions(ctx context.Context) error {
 			return fmt.Errorf("deleting revision %s: %w", m.Name, err)
 		}
 	}
-	if p.cluster.Spec.Monitoring.PodMonitor == nil {
-		u := &unstructured.Unstructured{}
-		u.SetGroupVersionKind(resources.PodMonitorKind)
-		err := p.Reader.Get(ctx, client.ObjectKeyFromObject(p.cluster), u)
-		if err == nil && p.ours(u) {
-			p.applied.drop(p, resources.PodMonitorKind.Kind+" "+u.GetName())
-			return client.IgnoreNotFound(p.Delete(ctx, u))
-		}
-	}
 	return nil
+}
+
+// forgetPodMonitor deletes the one that is not wanted any more.
+func (p *pass) forgetPodMonitor(ctx context.Context) error {
+	if p.cluster.Spec.Monitoring.PodMonitor != nil {
+		return nil
+	}
+	u := &unstructured.Unstructured{}
+	u.SetGroupVersionKind(resources.PodMonitorKind)
+	err := p.Reader.Get(ctx, client.ObjectKeyFromObject(p.cluster), u)
+	if err == nil && p.ours(u) {
+		p.applied.drop(p, resources.PodMonitorKind.Kind+" "+u.GetName())
+		return client.IgnoreNotFound(p.Delete(ctx, u))
+	}
+	return nil // whoever may not read it, or has no such kind, has none
 }
 
 // ours tells whether an object belongs to this very cluster.

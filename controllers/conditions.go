@@ -264,7 +264,7 @@ func (p *pass) degraded() verdict {
 		for i := range p.size(observer) {
 			name := p.podName(membership.Seat{Observer: observer, Ordinal: i})
 			if p.joined(name) && !p.hasPod(name) && !p.restarting(name) && i < p.set(p.live(observer), observer).Replicas {
-				note(v1alpha1.ReasonMemberDown, fmt.Sprintf("pod %s is not there", name))
+				note(v1alpha1.ReasonMemberDown, fmt.Sprintf("pod %s is not there (kubectl describe statefulset %s says why)", name, p.setName(observer)))
 			}
 		}
 	}

@@ -101,7 +101,7 @@ func (i *intents) forget(cluster client.ObjectKey) {
 func (p *pass) tellRepair(ctx context.Context, last intent, wanted []byte, found client.Object, now *metav1.PartialObjectMetadata, text []byte) {
 	object := now.Kind + " " + now.Name
 	message := object + " was deleted by somebody else, and is made again"
-	if found != nil {
+	if found != nil && found.GetUID() == now.UID { // else what was found is one that is gone
 		// A cache that lags shows what it was before the last apply.
 		if order, err := resourceversion.CompareResourceVersion(found.GetResourceVersion(), last.version); err != nil || order <= 0 {
 			return

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -16,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/tools/reference"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/conclave-dev/conclave/api/v1alpha1"
 	"github.com/conclave-dev/conclave/internal/resources"
@@ -89,6 +91,34 @@ func TestDeletedIsTold(t *testing.T) {
 	g.settle(300)
 	if got := g.repairs(); len(got) > 0 {
 		t.Errorf("of another cluster: %q", got)
+	}
+}
+
+// A cache that lags shows an object that is being deleted when it is gone: what is made
+// then is another one.
+func TestDeletedBehindACache(t *testing.T) {
+	g := newRig(t)
+	ctx := context.Background()
+	g.create(size(3, 0))
+	g.settle(300)
+	g.told()
+	going := &appsv1.StatefulSet{}
+	g.must(g.api.Get(ctx, key, going))
+	g.deleteSet(key.Name)
+	going.UID, going.DeletionTimestamp, going.DeletionGracePeriodSeconds, going.ResourceVersion = "gone", &metav1.Time{Time: g.now}, new(int64), "999999"
+	g.r.Client = interceptor.NewClient(g.r.Client.(client.WithWatch), interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, at client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+			if s, ok := o.(*appsv1.StatefulSet); ok && at == key && going != nil {
+				going.DeepCopyInto(s)
+				going = nil
+				return nil
+			}
+			return c.Get(ctx, at, o, opts...)
+		},
+	})
+	g.told("StatefulSet zoo was deleted by somebody else, and is made again")
+	if going != nil {
+		t.Error("the cache was not asked")
 	}
 }
 

@@ -55,12 +55,8 @@ func TestScenariosOnAServer(t *testing.T) {
 			}
 			play(g)
 			g.healthy()
-			want := 0
-			if name == "roll without its StatefulSet" {
-				want = 1 // somebody deletes it
-			}
-			if got := g.repairs(); len(got) != want {
-				t.Errorf("taken for somebody else's doing: %q", got)
+			if got := g.repairs(); len(got) != g.byHand {
+				t.Errorf("taken for somebody else's doing, who did %d things: %q", g.byHand, got)
 			}
 		})
 	}

@@ -92,6 +92,9 @@ type pass struct {
 	// armed: this pass has applied another template, so that what is planned about
 	// restarts is about the one before.
 	armed bool
+	// rerendered: the revision that StatefulSets have was lost, and rendered anew, by
+	// another version of the operator perhaps, so that pods of it may differ.
+	rerendered bool
 	// acted is the step that was taken, in words; empty if none was.
 	acted string
 	// failed is why a step could not be taken.
@@ -183,6 +186,9 @@ func (p *pass) steps(ctx context.Context) error {
 	p.decide()
 	if p.plan.Act.Latch() {
 		return p.latch(ctx)
+	}
+	if err := p.ownVolumes(ctx); err != nil {
+		return err
 	}
 	if err := p.applyChildren(ctx); err != nil {
 		return err

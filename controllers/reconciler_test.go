@@ -142,6 +142,46 @@ func TestRevisionIsDeleted(t *testing.T) {
 	g.healthy()
 }
 
+// If another version had rendered it, and pods of it differ, they are restarted one by
+// one, as after an edit.
+func TestRevisionIsDeletedThatAnotherVersionRendered(t *testing.T) {
+	g := newRig(t)
+	ctx := context.Background()
+	g.create(size(3, 0))
+	for g.cluster().Status.Target == nil || len(g.pods()) < 3 {
+		g.tick()
+		g.pass()
+		var all corev1.ConfigMapList
+		g.must(g.api.List(ctx, &all, client.InNamespace(key.Namespace)))
+		for i := range all.Items {
+			m := &all.Items[i]
+			if pods := m.Data["pods.json"]; !strings.Contains(pods, `"hostname":"theirs"`) {
+				m.Data["pods.json"] = strings.ReplaceAll(pods, `"spec":{`, `"spec":{"hostname":"theirs",`)
+				g.must(g.api.Update(ctx, m))
+			}
+		}
+	}
+	g.settle(300)
+	was, mark := g.pods(), len(g.log)
+	g.steady = true
+	m := &corev1.ConfigMap{}
+	m.Namespace, m.Name = key.Namespace, resources.RevisionName(g.cluster(), g.cluster().Status.Target.Hash)
+	g.must(g.api.Delete(ctx, m))
+	g.settle(300)
+	g.healthy()
+	at := -1
+	for _, step := range []string{"Drain zoo-2", "StatefulSet deletes zoo-2", "Drain zoo-1", "StatefulSet deletes zoo-1", "TransferLeadership zoo-0", "Drain zoo-0", "StatefulSet deletes zoo-0"} {
+		i := slices.IndexFunc(g.log[mark:], func(line string) bool { return strings.HasSuffix(line, step) })
+		if i <= at {
+			t.Fatalf("%q did not happen, or not in its turn, pods were %v:\n%s", step, was, strings.Join(g.log[mark:], "\n"))
+		}
+		at = i
+	}
+	if got := g.partition(); got != 0 {
+		t.Errorf("partition %d at the end", got)
+	}
+}
+
 // Another version of the operator restarts nobody: neither where the image was
 // left to it, nor where it would render pods in another way.
 func TestAnotherOperatorRestartsNobody(t *testing.T) {

@@ -21,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/managedfields"
 	clientgo "k8s.io/client-go/applyconfigurations"
+	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/structured-merge-diff/v6/typed"
@@ -141,6 +142,13 @@ func (g *rig) applying(ctx context.Context, ac runtime.ApplyConfiguration, do fu
 	was := version()
 	if err := g.before(name); err != nil {
 		return err
+	}
+	if claim, ok := ac.(*corev1ac.PersistentVolumeClaimApplyConfiguration); ok && g.fixed {
+		is := &corev1.PersistentVolumeClaim{}
+		g.must(g.api.Get(ctx, client.ObjectKey{Namespace: key.Namespace, Name: m.Name}, is))
+		if size := (*claim.Spec.Resources.Requests)[corev1.ResourceStorage]; size.Cmp(*is.Spec.Resources.Requests.Storage()) != 0 {
+			return apierrors.NewForbidden(corev1.Resource("persistentvolumeclaims"), m.Name, errors.New("only dynamically provisioned pvc can be resized"))
+		}
 	}
 	if err := do(); err != nil {
 		return err

@@ -120,6 +120,9 @@ func (g *rig) createPod(s *appsv1.StatefulSet, name string, ordinal int) {
 		revision = s.Status.CurrentRevision
 	}
 	template := g.templates[revision]
+	if g.denied[template.Spec.Containers[0].Image] {
+		return
+	}
 	g.uids++
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: name, UID: types.UID(fmt.Sprint("uid-", g.uids)), Annotations: template.Annotations,
 		Labels: map[string]string{appsv1.StatefulSetRevisionLabel: revision}}}
@@ -182,6 +185,7 @@ func (g *rig) deletePod(name string) {
 // deleteSet is what kubectl delete --cascade=orphan does: the pods live.
 func (g *rig) deleteSet(name string) {
 	g.t.Helper()
+	g.byHand++
 	g.must(g.api.Delete(context.Background(), &appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: name}}))
 }
 

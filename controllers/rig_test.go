@@ -63,9 +63,13 @@ type rig struct {
 	// has been in it, one for each pass.
 	stale  int
 	cached []*corev1.PodList
-	// badImages can't be pulled.
-	badImages map[string]bool
+	// fixed: volumes can't grow.
+	fixed bool
+	// badImages can't be pulled; no pod may be made of the denied ones.
+	badImages, denied map[string]bool
 
+	// byHand counts objects that a story deletes and the operator makes again.
+	byHand int
 	// settled: the last that was written was Settled.
 	settled bool
 	// steady: the ensemble exists, and is never to be without a quorum.
@@ -78,6 +82,8 @@ type rig struct {
 	changes int
 	// killAt is the change after which the operator dies; 0 for never.
 	killAt int
+	// again is when the operator wants to look again, as of the last pass.
+	again time.Duration
 	// killAlways: it dies after every change.
 	killAlways bool
 	// failAt is the change that fails, once, before it is carried out.
@@ -94,7 +100,7 @@ func newRig(t testing.TB) *rig {
 
 func newRigOn(t testing.TB, api client.WithWatch) *rig {
 	g := &rig{api: api, t: t, world: members.New(), now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), templates: map[string]corev1.PodTemplateSpec{},
-		running: map[string]types.UID{}, starting: map[types.UID]int{}, unseen: map[types.UID]int{}, badImages: map[string]bool{}, applies: map[string]int{}}
+		running: map[string]types.UID{}, starting: map[types.UID]int{}, unseen: map[types.UID]int{}, badImages: map[string]bool{}, denied: map[string]bool{}, applies: map[string]int{}}
 	g.world.OnCall = func(pod, call string) error {
 		if call != "Status" {
 			return g.before(call + " " + pod)
@@ -242,7 +248,8 @@ func (g *rig) pass() {
 	}()
 	was := g.changes
 	ctx := log.IntoContext(context.Background(), funcr.New(func(_, line string) { g.lines = append(g.lines, line) }, funcr.Options{}))
-	_, err := g.r.Reconcile(ctx, ctrl.Request{NamespacedName: key})
+	result, err := g.r.Reconcile(ctx, ctrl.Request{NamespacedName: key})
+	g.again = result.RequeueAfter
 	if err != nil {
 		g.log = append(g.log, "== error: "+err.Error())
 	}
@@ -297,6 +304,19 @@ func (g *rig) until(kind, reason string, bound int) {
 		}
 	}
 	g.fatalf("%s is not %s after %d passes: %+v", kind, reason, bound, g.condition(kind))
+}
+
+// waitsFor runs everything until Progressing says this.
+func (g *rig) waitsFor(text string, bound int) {
+	g.t.Helper()
+	for range bound {
+		g.tick()
+		g.pass()
+		if strings.Contains(g.condition(v1alpha1.ConditionProgressing).Message, text) {
+			return
+		}
+	}
+	g.fatalf("Progressing does not say %q after %d passes: %+v", text, bound, g.condition(v1alpha1.ConditionProgressing))
 }
 
 // healthy wants the ensemble to be exactly what the spec asks for.

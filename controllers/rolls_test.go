@@ -142,3 +142,42 @@ func TestStatefulSetIsDeletedInARoll(t *testing.T) {
 		})
 	}
 }
+
+// Pods that no admission lets through are made of what the spec says next: there is
+// no ensemble yet, and nothing to be careful with.
+func TestDenied(t *testing.T) {
+	g := newRig(t)
+	g.denied["conclave:denied"] = true
+	g.create(func(c *v1alpha1.CoordinationCluster) { size(3, 1)(c); image("conclave:denied")(c) })
+	for range 20 {
+		g.tick()
+		g.pass()
+	}
+	if c := g.condition(v1alpha1.ConditionProgressing); !strings.Contains(c.Message, "kubectl describe statefulset") || len(g.pods()) != 0 {
+		t.Fatalf("%+v, pods %v", c, g.pods())
+	}
+	g.edit(image("conclave:1"))
+	g.settle(300)
+	g.healthy()
+}
+
+// And when there is one, which is parked, somebody has to say that none is on its way
+// back: the StatefulSet is deleted, and made again of the spec.
+func TestDeniedOnTheWayBack(t *testing.T) {
+	g := newRig(t)
+	g.create(func(c *v1alpha1.CoordinationCluster) { size(3, 0)(c); image("conclave:1")(c) })
+	g.settle(300)
+	g.edit(size(0, 0))
+	g.settle(300)
+	g.denied["conclave:1"] = true
+	g.edit(size(3, 0))
+	for range 20 {
+		g.tick()
+		g.pass()
+	}
+	g.edit(image("conclave:2"))
+	g.waitsFor("kubectl describe statefulset", 20)
+	g.deleteSet("zoo")
+	g.settle(300)
+	g.healthy()
+}

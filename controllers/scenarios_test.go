@@ -47,6 +47,24 @@ var scenarios = map[string]func(*rig){
 		g.edit(image("conclave:1"))
 		g.settle(300)
 	},
+	"an image is gone": func(g *rig) { // and a member below the others wants it
+		g.badImages["conclave:1"] = true
+		g.deletePod("zoo-0")
+		g.until(v1alpha1.ConditionDegraded, v1alpha1.ReasonBadImage, 300)
+		g.edit(image("conclave:2"))
+		g.waitsFor("kubectl delete statefulset zoo --cascade=orphan", 300)
+		g.deleteSet("zoo")
+		g.settle(300)
+	},
+	"an image is gone for most": func(g *rig) {
+		g.steady = false
+		g.badImages["conclave:1"] = true
+		g.deletePod("zoo-0")
+		g.deletePod("zoo-1")
+		g.until(v1alpha1.ConditionDegraded, v1alpha1.ReasonQuorumLost, 300)
+		g.edit(image("conclave:2"))
+		g.settle(300)
+	},
 	"park": func(g *rig) {
 		g.edit(size(0, 0))
 		g.settle(300)
@@ -72,9 +90,11 @@ var scenarios = map[string]func(*rig){
 
 // warnings are the reasons that a story is to warn of: all of them, and no others.
 var warnings = map[string][]string{
-	"bad image":                {v1alpha1.ReasonBadImage, v1alpha1.ReasonRolloutStuck},
-	"a bad image while parked": {v1alpha1.ReasonBadImage},
-	"lost volume":              {v1alpha1.ReasonMemberDown},
+	"bad image":                 {v1alpha1.ReasonBadImage, v1alpha1.ReasonRolloutStuck},
+	"a bad image while parked":  {v1alpha1.ReasonBadImage},
+	"an image is gone":          {v1alpha1.ReasonMemberDown, v1alpha1.ReasonBadImage},
+	"an image is gone for most": {v1alpha1.ReasonNoLeader, v1alpha1.ReasonWaitingForQuorum, v1alpha1.ReasonMajorityDown, v1alpha1.ReasonQuorumLost, v1alpha1.ReasonBadImage},
+	"lost volume":               {v1alpha1.ReasonMemberDown},
 }
 
 // sizes are edits of spec.replicas, one after the other.
@@ -112,9 +132,9 @@ func TestScenarios(t *testing.T) {
 				t.Parallel()
 				g := run(t, name, func(g *rig) { g.late, g.apart, g.probes = pace.late, pace.apart, pace.probes })
 				// What was asked for and goes well is no reason to wake anybody.
-				expected := warnings[name]
-				if name == "lost volume" && pace.late == 0 {
-					expected = nil // It is replaced before anybody misses it.
+				expected := slices.Clone(warnings[name])
+				if pace.late == 0 { // It is replaced, or known to be broken, before anybody misses it.
+					expected = slices.DeleteFunc(expected, func(reason string) bool { return reason == v1alpha1.ReasonMemberDown })
 				}
 				for _, e := range g.events {
 					kind, rest, _ := strings.Cut(e, " ")

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/conclave-dev/conclave/api/v1alpha1"
@@ -15,10 +17,33 @@ import (
 	"github.com/conclave-dev/conclave/internal/resources"
 )
 
-// keepVolumes lets volumes grow to what the spec says, lets them go with the
-// cluster or not, and deletes those of members that were taken out, if the spec
-// wants that. A StatefulSet can do none of it: its claim templates are fixed, and
-// it would delete the volumes of an ensemble that is only parked.
+// ownVolumes lets volumes go with the cluster or not, as the spec says. Nothing else
+// may hold it up: who says that they are to be kept, and deletes the cluster then,
+// counts on it.
+func (p *pass) ownVolumes(ctx context.Context) error {
+	var errs []error
+	for i := range p.seen.claims {
+		c := &p.seen.claims[i]
+		volume, seat, ok := p.claimOf(c)
+		if !ok || !c.DeletionTimestamp.IsZero() {
+			continue
+		}
+		goes := slices.ContainsFunc(c.OwnerReferences, func(ref metav1.OwnerReference) bool { return ref.UID == p.cluster.UID })
+		if goes == (p.cluster.Spec.Storage.Retention.WhenDeleted == v1alpha1.RetentionDelete) {
+			continue
+		}
+		err := p.Apply(ctx, resources.OwnedClaim(p.cluster, volume, role(seat.Observer), seat.Ordinal, c), client.FieldOwner(v1alpha1.FieldOwner), client.ForceOwnership)
+		if client.IgnoreNotFound(err) != nil { // else the StatefulSet makes the next
+			errs = append(errs, fmt.Errorf("applying volume claim %s: %w", c.Name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// keepVolumes lets volumes grow to what the spec says, and deletes those of members
+// that were taken out, if the spec wants that. A StatefulSet can do none of it, nor
+// what ownVolumes does: its claim templates are fixed, and it would delete the
+// volumes of an ensemble that is only parked.
 func (p *pass) keepVolumes(ctx context.Context) error {
 	var errs []error // one claim's trouble is not another's
 	for i := range p.seen.claims {
@@ -64,30 +89,25 @@ func (p *pass) abandoned(s membership.Seat) bool {
 		s.Ordinal >= p.size(s.Observer) && s.Ordinal >= p.set(p.live(s.Observer), s.Observer).Replicas && !p.hasPod(p.podName(s))
 }
 
-// keepVolume brings one claim to what it is to be, if it is not so already.
+// keepVolume lets one claim grow, if it is not as large as it is to be.
 func (p *pass) keepVolume(ctx context.Context, c *corev1.PersistentVolumeClaim, v resources.Volume, seat membership.Seat) error {
-	larger := c.Status.Phase == corev1.ClaimBound && resources.Larger(p.cluster, v, c)
-	goes := false
-	for _, ref := range c.OwnerReferences {
-		goes = goes || ref.UID == p.cluster.UID
-	}
-	if !larger && goes == (p.cluster.Spec.Storage.Retention.WhenDeleted == v1alpha1.RetentionDelete) {
+	if c.Status.Phase != corev1.ClaimBound || !resources.Larger(p.cluster, v, c) {
 		return nil
 	}
 	err := p.Apply(ctx, resources.Claim(p.cluster, v, role(seat.Observer), seat.Ordinal, c), client.FieldOwner(v1alpha1.FieldOwner), client.ForceOwnership)
 	switch {
-	case larger && (apierrors.IsForbidden(err) || apierrors.IsInvalid(err)):
-		p.trouble = &trouble{v1alpha1.ConditionProgressing, v1alpha1.ReasonVolumeNotResizable,
-			fmt.Sprintf("volume claim %s can't be made larger: %v. It takes a storage class with allowVolumeExpansion", c.Name, err)}
+	case apierrors.IsForbidden(err) || apierrors.IsInvalid(err):
+		if p.trouble == nil {
+			p.trouble = &trouble{v1alpha1.ConditionProgressing, v1alpha1.ReasonVolumeNotResizable,
+				fmt.Sprintf("volume claim %s can't be made larger: %v. It takes a storage class with allowVolumeExpansion", c.Name, err)}
+		}
 		return nil
 	case apierrors.IsNotFound(err):
 		return nil // it has just gone: the StatefulSet makes the next
 	case err != nil:
 		return fmt.Errorf("applying volume claim %s: %w", c.Name, err)
 	}
-	if larger {
-		p.tell(ctx, "VolumeGrowing", "GrowVolume", fmt.Sprintf("volume claim %s grows to what the spec says", c.Name))
-	}
+	p.tell(ctx, "VolumeGrowing", "GrowVolume", fmt.Sprintf("volume claim %s grows to what the spec says", c.Name))
 	return nil
 }
 

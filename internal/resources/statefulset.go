@@ -102,6 +102,16 @@ func Claim(c *v1alpha1.CoordinationCluster, v Volume, r Role, ordinal int, found
 			size = has
 		}
 	}
+	return claim(c, v, r, ordinal, size, class)
+}
+
+// OwnedClaim is a member's volume claim as it is, but owned by the cluster if it is
+// to go with it, and not otherwise: who owns it can be changed where its size can't.
+func OwnedClaim(c *v1alpha1.CoordinationCluster, v Volume, r Role, ordinal int, found *corev1.PersistentVolumeClaim) *corev1ac.PersistentVolumeClaimApplyConfiguration {
+	return claim(c, v, r, ordinal, found.Spec.Resources.Requests[corev1.ResourceStorage], found.Spec.StorageClassName)
+}
+
+func claim(c *v1alpha1.CoordinationCluster, v Volume, r Role, ordinal int, size resource.Quantity, class *string) *corev1ac.PersistentVolumeClaimApplyConfiguration {
 	out := corev1ac.PersistentVolumeClaim(ClaimName(c, v, r, ordinal), c.Namespace).
 		WithLabels(RoleLabels(c, r)).
 		WithSpec(claimSpec(size, class))
