@@ -138,7 +138,7 @@ const (
 	ReasonMemberRefuses = "MemberRefuses"
 	// ReasonDiskFailed (True): a member's disk failed it.
 	ReasonDiskFailed = "DiskFailed"
-	// ReasonDiskSlow (True): a member's disk takes too long to sync.
+	// ReasonDiskSlow (True): a member's disk does not answer.
 	ReasonDiskSlow = "DiskSlow"
 	// ReasonQuorumLost (True): too few voters are up for a majority.
 	ReasonQuorumLost = "QuorumLost"

@@ -114,8 +114,8 @@ type LeaseRule struct {
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.startsWith('conclave.dev/') && !k.startsWith('app.kubernetes.io/'))",message="labels of conclave.dev and app.kubernetes.io are the operator's: use another prefix"
 	// +optional
 	Labels map[string]LeaseLabel `json:"labels,omitempty"`
-	// Annotations of the Leases, besides the operator's (path, session, czxid as
-	// fencing token, cluster).
+	// Annotations of the Leases, besides the operator's (path, holder-path,
+	// holder-from, session, czxid, fencing-token, cluster-id).
 	// +kubebuilder:validation:MaxProperties=16
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.startsWith('conclave.dev/'))",message="annotations of conclave.dev are the operator's: use another prefix"
 	// +optional

@@ -13,8 +13,9 @@ const (
 	// about pods.
 	AnnotationHash = "conclave.dev/hash"
 	// AnnotationPath, AnnotationSession and AnnotationCzxid are on a Lease: the path
-	// of the node, the session that owns it, and the zxid of its creation, which
-	// rises with every holder (a fencing token).
+	// of the node, or of the election; the holder's session; and the zxid that made
+	// the holder's node. What rises with every holder is another annotation, the
+	// fencing token (internal/projection/leases).
 	AnnotationPath    = "conclave.dev/path"
 	AnnotationSession = "conclave.dev/session"
 	AnnotationCzxid   = "conclave.dev/czxid"

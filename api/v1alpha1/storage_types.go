@@ -4,7 +4,7 @@ import "k8s.io/apimachinery/pkg/api/resource"
 
 // StorageSpec is the disk of each member.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.storageClassName) == has(oldSelf.storageClassName) && (!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)",message="storage.storageClassName can't be changed, set or removed later: volumes do not move between classes; to change it, replace the cluster, or restore a snapshot into a new one"
+// +kubebuilder:validation:XValidation:rule="has(self.storageClassName) == has(oldSelf.storageClassName) && (!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)",message="storage.storageClassName can't be changed, set or removed later: volumes do not move between classes; to change it, make a new cluster of the other class, and move the clients and their data to it"
 // +kubebuilder:validation:XValidation:rule="has(self.log) == has(oldSelf.log)",message="storage.log can't be added or removed later: the log would be left on the other volume; decide when the cluster is created"
 type StorageSpec struct {
 	// Size of the volume with snapshots, and with the log if that has no volume of
@@ -37,7 +37,7 @@ type StorageSpec struct {
 
 // LogStorageSpec is the volume of the log.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.storageClassName) == has(oldSelf.storageClassName) && (!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)",message="storage.log.storageClassName can't be changed, set or removed later: volumes do not move between classes; to change it, replace the cluster, or restore a snapshot into a new one"
+// +kubebuilder:validation:XValidation:rule="has(self.storageClassName) == has(oldSelf.storageClassName) && (!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)",message="storage.log.storageClassName can't be changed, set or removed later: volumes do not move between classes; to change it, make a new cluster of the other class, and move the clients and their data to it"
 type LogStorageSpec struct {
 	// Size of the volume. It can grow later and can't shrink.
 	// +kubebuilder:default="10Gi"

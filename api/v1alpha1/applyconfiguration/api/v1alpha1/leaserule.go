@@ -35,8 +35,8 @@ type LeaseRuleApplyConfiguration struct {
 	LeaseName *string `json:"leaseName,omitempty"`
 	// Labels of the Leases, besides the operator's.
 	Labels map[string]apiv1alpha1.LeaseLabel `json:"labels,omitempty"`
-	// Annotations of the Leases, besides the operator's (path, session, czxid as
-	// fencing token, cluster).
+	// Annotations of the Leases, besides the operator's (path, holder-path,
+	// holder-from, session, czxid, fencing-token, cluster-id).
 	Annotations map[string]apiv1alpha1.LeaseAnnotation `json:"annotations,omitempty"`
 }
 
