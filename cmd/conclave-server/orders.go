@@ -422,6 +422,8 @@ func snapshotCommand() *cobra.Command {
 	var file string
 	cmd := &cobra.Command{
 		Use: "snapshot", Short: "Write a snapshot of a running member's state into a file", Args: cobra.NoArgs,
+		Long: `snapshot writes a snapshot of a running member's state into a file. No command
+reads it back yet.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return t.ask(cmd, func(ctx context.Context, c adminpb.AdminClient, out io.Writer) error {
 				return takeSnapshot(ctx, c, file, out)

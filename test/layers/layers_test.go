@@ -26,7 +26,10 @@ var server = []string{
 
 // operator are the operator's packages. They know the server by the generated
 // client of its admin API alone.
-var operator = []string{"api", "controllers", "internal/resources", "internal/membership", "internal/rollout", "internal/projection", "internal/ensemble", "internal/pki", "internal/plugin"}
+var operator = []string{
+	"cmd/conclave-operator", "cmd/kubectl-conclave", "api", "controllers", "internal/resources", "internal/membership", "internal/rollout",
+	"internal/projection", "internal/projector", "internal/pace", "internal/ensemble", "internal/pki", "internal/plugin",
+}
 
 const adminClient = "internal/admin/adminpb"
 
