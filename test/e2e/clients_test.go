@@ -158,7 +158,7 @@ func (w *worker) append() {
 	})
 }
 
-// lock takes the lock, finds nobody else who has it, and gives it back.
+// lock takes the lock, finds it its own and nobody else who has it, and gives it back.
 func (w *worker) lock() {
 	w.turns(func(int) error {
 		w.l.busy.Add(1)
@@ -180,20 +180,38 @@ func (w *worker) lock() {
 		if n := w.l.holders.Add(1); n != 1 {
 			w.l.t.Errorf("%d clients have the lock, %s among them", n, w.name)
 		}
+		// It is held for a round trip at least, so that another has the time to take it.
+		if mine, err := w.has(path); err == nil && !mine {
+			w.l.t.Errorf("%s took the lock, and has it no more", w.name)
+		}
 		w.locks.Add(1)
 		w.l.holders.Add(-1)
-		for {
-			err := w.zk.Delete(path, -1)
-			if err == nil || errors.Is(err, zk.ErrNoNode) {
-				return nil
-			}
+		for err := w.zk.Delete(path, -1); err != nil && !errors.Is(err, zk.ErrNoNode); {
 			select {
 			case <-w.l.stop:
 				return err
 			case <-time.After(pace):
 			}
+			// It may have been carried out, and the node be the next one's.
+			if _, err = w.zk.Sync(path); err != nil && !errors.Is(err, zk.ErrNoNode) {
+				continue
+			}
+			var mine bool
+			if mine, err = w.has(path); mine {
+				err = w.zk.Delete(path, -1)
+			}
 		}
+		return nil
 	})
+}
+
+// has tells whether an ephemeral node is there and this client's.
+func (w *worker) has(path string) (bool, error) {
+	_, stat, err := w.zk.Get(path)
+	if errors.Is(err, zk.ErrNoNode) {
+		return false, nil
+	}
+	return err == nil && stat.EphemeralOwner == w.zk.SessionID(), err
 }
 
 // progress waits until every client has had a write acknowledged from now on,

@@ -156,6 +156,7 @@ func TestNodeLost(t *testing.T) {
 	}
 	votes(cc)
 	e.conclude()
+	votes(e.get())
 }
 
 func operatorNode(t *testing.T) string {
@@ -264,7 +265,7 @@ func TestQuorumLostForGood(t *testing.T) {
 	})
 	text := condition(cc, v1alpha1.ConditionQuorumHealthy)
 	t.Log(text)
-	if strings.Contains(text, "zxid 0x0)") {
+	if strings.Count(text, "last heard of at zxid 0x") != 2 || strings.Contains(text, "zxid 0x0)") {
 		t.Error("what the lost ones had is forgotten")
 	}
 

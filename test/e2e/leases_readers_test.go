@@ -168,8 +168,9 @@ func holds(holder string) func(witness.Shown) error {
 	}
 }
 
-// judge ends the reading, and judges it.
-func (r *readers) judge(subjects map[string]string) {
+// judge ends the reading, and judges it. There were as many hand-overs at least, and
+// few that the record has missed.
+func (r *readers) judge(subjects map[string]string, least int) {
 	t := r.e.t
 	t.Helper()
 	for _, stop := range r.stop {
@@ -213,6 +214,9 @@ func (r *readers) judge(subjects map[string]string) {
 				t.Errorf("Lease %s has not run out in: %s", lease, w.Why)
 			}
 		}
+	}
+	if handovers < least || unjudged > least/4 || renewals == 0 {
+		t.Errorf("too little to judge: %d hand-overs, and there were %d at least; %d of what was shown not judged; %d renewals", handovers, least, unjudged, renewals)
 	}
 	t.Logf("%d Leases, %d hand-overs, %d renewals, %d not judged", len(r.shown), handovers, renewals, unjudged)
 	t.Logf("%v; %d longer than the promised second", outlived, slow)

@@ -168,7 +168,8 @@ func TestLeasesThroughFailover(t *testing.T) {
 		step("a node is lost", func() { e.nodeLost(r) })
 	}
 	e.settled()
-	r.judge(subjects)
+	// Who leads was killed, has closed, and has closed with no operator there.
+	r.judge(subjects, 3*len(elections))
 	e.conclude()
 }
 
@@ -277,13 +278,7 @@ func (e *ensemble) operatorAway(r *readers, elections []*electorate) {
 	e.t.Cleanup(func() { scale(1) })
 	began := time.Now()
 	scale(0)
-	until(e.t, "the operator is gone", func() error {
-		out, err := kubectl(system, "get", "pods", "--selector=app.kubernetes.io/name=conclave-operator", "--output=name")
-		if err == nil && out != "" {
-			err = errors.New(out)
-		}
-		return err
-	})
+	operatorGone(e.t)
 	from := time.Now()
 	for _, x := range elections {
 		x.leave((*candidate).close)

@@ -95,6 +95,7 @@ func TestDeletedWithVolumes(t *testing.T) {
 	}
 	t.Cleanup(func() { operators(1) })
 	operators(0)
+	operatorGone(t)
 	e.delete()
 	eventually(t, "nothing is left", func() error {
 		out, err := e.kubectl("get", "leases,pvc,services,statefulsets,configmaps,secrets,pdb,networkpolicies,serviceaccounts", "--selector="+v1alpha1.LabelCluster, "--output=name")

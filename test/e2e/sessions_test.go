@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -57,6 +58,30 @@ func (e *ensemble) watchStatus() *ticker {
 		}
 	})
 	return f
+}
+
+// unready follows status from now on; what it returns tells whether a pod's member was
+// shown as not ready.
+func (e *ensemble) unready(pod string) func() bool {
+	e.t.Helper()
+	var seen atomic.Bool
+	kube := watcher(e.t)
+	began := make(chan struct{})
+	once := sync.OnceFunc(func() { close(began) })
+	stopsWith(e.t, func(ctx context.Context) {
+		for ctx.Err() == nil {
+			follow(ctx, func() (watch.Interface, error) {
+				return kube.Watch(ctx, &v1alpha1.CoordinationClusterList{}, client.InNamespace(e.namespace))
+			}, func(event watch.Event) {
+				if cc, ok := event.Object.(*v1alpha1.CoordinationCluster); ok {
+					once()
+					seen.Store(seen.Load() || !member(cc, pod).Ready)
+				}
+			})
+		}
+	})
+	<-began
+	return seen.Load
 }
 
 func watcher(t *testing.T) client.WithWatch {

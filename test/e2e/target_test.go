@@ -250,6 +250,19 @@ func operatorPod(t *testing.T) string {
 	return ""
 }
 
+// operatorGone waits until there is no operator, after it was scaled to none: its
+// Deployment is said to be there earlier.
+func operatorGone(t *testing.T) {
+	t.Helper()
+	until(t, "the operator is gone", func() error {
+		out, err := kubectl(system, "get", "pods", "--selector=app.kubernetes.io/name=conclave-operator", "--output=name")
+		if err == nil && out != "" {
+			err = errors.New(out)
+		}
+		return err
+	})
+}
+
 // condition returns "True/Reason: message".
 func condition(cc *v1alpha1.CoordinationCluster, kind string) string {
 	c := meta.FindStatusCondition(cc.Status.Conditions, kind)

@@ -40,7 +40,7 @@ func (f *Finding) violation(h *History, format string, args ...any) {
 func Check(h *History, l Limits) *Finding {
 	f := &Finding{}
 	f.tokens(h)
-	f.holders(h)
+	f.holders(h, l)
 	f.outlived(h, l)
 	f.renewals(h, l)
 	return f
@@ -82,8 +82,9 @@ func (f *Finding) tokens(h *History) {
 	}
 }
 
-// holders: those shown are, in this order, among those who held by the record.
-func (f *Finding) holders(h *History) {
+// holders: those shown are, in this order, among those who held by the record, and
+// none before he did.
+func (f *Finding) holders(h *History, l Limits) {
 	at := 0
 	var last *Shown
 	for i := range h.Shown {
@@ -94,8 +95,11 @@ func (f *Finding) holders(h *History) {
 		first := last == nil
 		last = s
 		found, gap := -1, false
+		// Later is too late, but in a fault, in which the record may be late as well.
+		until := s.At.Add(l.Flight)
+		fault := h.excused(s.At, until, Change, Gap, Silence)
 		for j := at; j < len(h.Record.States) && found < 0; j++ {
-			gap = gap || j > 0 && missed(h.Record.States[j-1], h.Record.States[j])
+			gap = gap || j > 0 && (fault || !h.Record.States[j-1].At.After(until)) && missed(h.Record.States[j-1], h.Record.States[j])
 			c, ok := h.holder(h.Record.States[j])
 			switch {
 			case !s.held() && !ok, s.held() && ok && s.Node == h.Record.Parent+"/"+c.Name && s.Czxid == c.Czxid && s.Session == c.Owner:
@@ -105,8 +109,16 @@ func (f *Finding) holders(h *History) {
 		switch {
 		case found >= 0:
 			at = found
-			if now := h.Record.States[found].At; !first && s.held() && !h.excused(now, s.At, Change, Gap, Silence) {
+			now := h.Record.States[found].At
+			if !first && s.held() && !h.excused(now, s.At, Change, Gap, Silence) {
 				f.Taken = append(f.Taken, max(0, s.At.Sub(now)))
+			}
+			switch {
+			case !now.After(until) || h.excused(s.At, now, Change, Gap, Silence):
+			case gap:
+				f.Unjudged++
+			default:
+				f.violation(h, "%q is shown as the holder %v before it was", s.Node, now.Sub(s.At).Round(time.Millisecond))
 			}
 		case gap:
 			f.Unjudged++

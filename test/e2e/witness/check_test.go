@@ -122,6 +122,19 @@ func TestPlantedFaults(t *testing.T) {
 			h.Shown[11].At, h.Shown[11].Renewed = sec(74.8), sec(74.8)
 			h.Shown[12].Token = 130
 		}, "czxid 0x6e, session 0x2) is shown as the holder, and never was after"},
+		"an heir who is shown before he leads": {func(h *History) {
+			h.Shown[3] = shown(5.1, b, 1)
+			h.Shown = slices.Delete(h.Shown, 1, 3)
+		}, "\"/e/c-latch-0000000002\" is shown as the holder 4.9s before it was"},
+		"nobody before the end": {func(h *History) {
+			nobody := h.Shown[12]
+			nobody.At = sec(71)
+			h.Shown = append(h.Shown[:11], nobody)
+		}, "\"\" is shown as the holder 4s before it was"},
+		"who never led, and a gap much later": {func(h *History) {
+			h.Shown[3].Session, h.Shown[4].Session, h.Shown[5].Session = 9, 9, 9
+			h.Record.States[5].Version = 8
+		}, "session 0x9) is shown as the holder"},
 		"another session": {func(h *History) {
 			for i := 10; i < 12; i++ {
 				h.Shown[i].Session = 9
