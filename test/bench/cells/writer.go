@@ -1,6 +1,7 @@
 package cells
 
 import (
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -30,6 +31,16 @@ func Writer() []Cell {
 		return writer(env, e, root("writer-follower", repeat, ""), false)
 	}
 	return []Cell{leader, follower}
+}
+
+// synced tells whether the members have synced their logs as often as one client has
+// written: with one request outstanding no two writes share a sync, and the disk's time
+// is a bar only for those that wait for it.
+func synced(syncs float64, writes uint64) error {
+	if syncs < float64(writes) {
+		return fmt.Errorf("one client was told of %d writes, one after the other, and the members say that they have synced their logs %.0f times", writes, syncs)
+	}
+	return nil
 }
 
 func writer(env *Env, e *cluster.Ensemble, root string, throughLeader bool) (report.Values, error) {
@@ -71,8 +82,19 @@ func writer(env *Env, e *cluster.Ensemble, root string, throughLeader bool) (rep
 	if err != nil {
 		return nil, err
 	}
+	before, err := e.Syncs()
+	if err != nil {
+		return nil, err
+	}
 	r, err := run(100, proto.OpGetData, env.Measure)
 	if err != nil {
+		return nil, err
+	}
+	after, err := e.Syncs()
+	if err != nil {
+		return nil, err
+	}
+	if err := synced(after-before, r.Latencies.Count()); err != nil {
 		return nil, err
 	}
 	if err := probe(); err != nil {

@@ -123,6 +123,8 @@ type rates struct {
 	most int
 	// by is the mean by resource.
 	by map[string]float64
+	// leases is how many were of Leases.
+	leases int
 }
 
 // between counts the writes from one time to another.
@@ -143,6 +145,9 @@ func (a *audit) between(from, to time.Time) (rates, error) {
 		}
 		times = append(times, w.at)
 		r.by[w.what] += 1 / seconds
+		if w.what == "leases" {
+			r.leases++
+		}
 	}
 	r.mean = float64(len(times)) / seconds
 	slices.SortFunc(times, time.Time.Compare)
@@ -154,6 +159,17 @@ func (a *audit) between(from, to time.Time) (rates, error) {
 		r.most = max(r.most, i-first+1)
 	}
 	return r, nil
+}
+
+// covers tells whether the log has the writes of so many changes of Leases as the watch
+// has seen: without them every bar for writes would be reached. Half of them will do,
+// since some changes were written just before the window.
+func (r rates) covers(changes int) error {
+	if r.leases == 0 || r.leases < changes/2 {
+		return fmt.Errorf("the watch has seen %d changes of Leases, and the audit log has %d writes of Leases by %s: see whether the operator has another account, or the log is another API server's",
+			changes, r.leases, operatorUser)
+	}
+	return nil
 }
 
 func (r rates) String() string {

@@ -65,6 +65,8 @@ type bench struct {
 	holders []*holder
 	servers []netip.AddrPort
 	table   table
+	// died is how often operators did that are gone.
+	died int32
 	// measuring ends with close.
 	measuring context.CancelFunc
 	measured  chan struct{}
@@ -134,11 +136,38 @@ func (b *bench) all(ctx context.Context) error {
 			return err
 		}
 	}
+	return b.dead(ctx)
+}
+
+// dead says how often operators have died.
+func (b *bench) dead(ctx context.Context) error {
 	n, err := b.kube.restarts(ctx)
-	if n > 0 {
+	if n += b.died; n > 0 {
 		err = errors.Join(err, fmt.Errorf("the operator died %d times", n))
 	}
 	return err
+}
+
+// operate has an operator run, or none. How often one died is not known any more once
+// it is gone, and its memory is not the next one's.
+func (b *bench) operate(ctx context.Context, n int32) error {
+	if n == 0 {
+		died, err := b.kube.restarts(ctx)
+		if err != nil {
+			return err
+		}
+		b.died += died
+		b.view.Down()
+	}
+	if err := b.kube.operate(ctx, n); err != nil {
+		return err
+	}
+	if n == 0 {
+		b.kube.mostMemory()
+	} else {
+		b.view.Up()
+	}
+	return nil
 }
 
 // few times changes among few ephemerals.
@@ -173,7 +202,7 @@ func (b *bench) changes(ctx context.Context, title string, bars bool) error {
 		if err := b.world.Changes(b.rate, b.changing); err != nil {
 			return err
 		}
-		if err := b.view.Right(time.Minute); err != nil {
+		if err := b.sound(); err != nil {
 			return err
 		}
 		p50, p99 := 0.0, 0.0
@@ -210,16 +239,21 @@ func (b *bench) watched(ctx context.Context, what string, bar float64, do func()
 	}
 	// There is none where the operator does not run, or is another in the end.
 	was, _ := b.kube.memory(ctx)
+	events := b.view.Events()
 	if err := do(); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
+	events = b.view.Events() - events
 	after, err := usage.Read(pids)
 	if err != nil {
 		return err
 	}
 	r, err := b.audit.between(before.At, after.At)
+	if err == nil {
+		err = r.covers(events)
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", what, err)
 	}
 	b.table.add(what+": writes of the operator, most in any second", "/s", float64(r.most), bar)
 	b.table.add(fmt.Sprintf("%s: writes of the operator, mean of %.0f s (%v)", what, after.At.Sub(before.At).Seconds(), r), "/s", r.mean, 0)
@@ -235,10 +269,13 @@ func (b *bench) watched(ctx context.Context, what string, bar float64, do func()
 
 // fill makes everything that is there at full size, with no operator and no Lease.
 func (b *bench) fill(ctx context.Context) error {
-	m := b.kube.mostMemory()
+	m, err := b.kube.mostMemory()
+	if err != nil {
+		return fmt.Errorf("%d ephemerals: %w", b.sizes.few, err)
+	}
 	b.table.add(fmt.Sprintf("%d ephemerals: the operator's memory (working set of its pod)", b.sizes.few), "MiB", m.workingSet/mib, 0)
 	b.say("%d ephemerals and %d sessions, with no operator and no Lease", b.many, 3*(b.connected+b.sizes.gone+b.flapping))
-	if err := b.kube.operate(ctx, 0); err != nil {
+	if err := b.operate(ctx, 0); err != nil {
 		return err
 	}
 	for _, s := range b.servers {
@@ -257,7 +294,7 @@ func (b *bench) fill(ctx context.Context) error {
 	if err := b.world.Nodes(b.many - 2*b.sizes.elections); err != nil {
 		return err
 	}
-	err := b.kube.CoordinationV1().Leases(namespace).DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: v1alpha1.LabelCluster + "=" + name})
+	err = b.kube.CoordinationV1().Leases(namespace).DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: v1alpha1.LabelCluster + "=" + name})
 	if err != nil {
 		return err
 	}
@@ -276,7 +313,7 @@ func (b *bench) cold(ctx context.Context) error {
 	title := fmt.Sprintf("cold start, %d Leases", want)
 	return b.watched(ctx, title, barChanging, func() error {
 		began := time.Now()
-		if err := b.kube.operate(ctx, 1); err != nil {
+		if err := b.operate(ctx, 1); err != nil {
 			return err
 		}
 		b.table.add("until an operator is started", "s", time.Since(began).Seconds(), 0)
@@ -284,13 +321,15 @@ func (b *bench) cold(ctx context.Context) error {
 			return err
 		}
 		b.table.add(title+": until all are there, from when the operator was asked for", "s", time.Since(began).Seconds(), barCold)
-		return nil
+		return b.sound()
 	})
 }
 
 // rest does nothing.
 func (b *bench) rest(ctx context.Context) error {
-	b.memory("cold start")
+	if err := b.memory("cold start"); err != nil {
+		return err
+	}
 	b.say("nothing changes for %v", b.steady)
 	cc, err := b.kube.sessions(ctx)
 	if err != nil {
@@ -303,14 +342,15 @@ func (b *bench) rest(ctx context.Context) error {
 	b.table.add("of them connected, by status", "", float64(cc.Status.Sessions.Connected), 0)
 	b.table.add("ephemerals, by status", "", float64(cc.Status.Sessions.Ephemerals), 0)
 	if err := b.watched(ctx, "nothing changes", barSteady, func() error {
+		due, before := b.view.Due(b.steady), b.view.Events()
 		time.Sleep(b.steady)
-		return b.sound()
+		// Nothing else writes Leases.
+		return errors.Join(b.sound(), enough(b.view.Events()-before, due))
 	}); err != nil {
 		return err
 	}
 	b.table.add("for how long a Lease is good at most then", "s", b.view.Duration().Seconds(), 0)
-	b.memory("nothing changes")
-	return nil
+	return b.memory("nothing changes")
 }
 
 // sound says what must not be while operator and ensemble are well.
@@ -319,21 +359,29 @@ func (b *bench) sound() error {
 	if n := b.view.RunOut(); n > 0 {
 		err = errors.Join(err, fmt.Errorf("%d Leases have run out", n))
 	}
+	if n, first := b.view.Lapsed(); n > 0 {
+		err = errors.Join(err, fmt.Errorf("%d Leases had run out when they were written again or removed, the first %s", n, first))
+	}
 	return err
 }
 
-func (b *bench) memory(when string) {
-	m := b.kube.mostMemory()
+// memory tells the most there was since it was told last.
+func (b *bench) memory(when string) error {
+	m, err := b.kube.mostMemory()
+	if err != nil {
+		return fmt.Errorf("%s: %w", when, err)
+	}
 	b.table.add(when+": the operator's memory (working set of its pod), most", "MiB", m.workingSet/mib, barMemory)
 	b.table.add(when+": of it Go's heap, most", "MiB", m.heap/mib, 0)
 	b.say("%s: working set %.0f MiB, heap %.0f, resident %.0f, from the system %.0f", when, m.workingSet/mib, m.heap/mib, m.resident/mib, m.sys/mib)
+	return nil
 }
 
 // restart starts the operator where all Leases are there.
 func (b *bench) restart(ctx context.Context) error {
 	b.say("the operator is started again")
 	return b.watched(ctx, "restart with all Leases there", barChanging, func() error {
-		if err := b.kube.operate(ctx, 0); err != nil {
+		if err := b.operate(ctx, 0); err != nil {
 			return err
 		}
 		began := time.Now()
@@ -345,7 +393,7 @@ func (b *bench) restart(ctx context.Context) error {
 		}); err != nil {
 			return err
 		}
-		if err := b.kube.operate(ctx, 1); err != nil {
+		if err := b.operate(ctx, 1); err != nil {
 			return err
 		}
 		if err := b.view.Right(patience); err != nil {
@@ -353,8 +401,7 @@ func (b *bench) restart(ctx context.Context) error {
 		}
 		b.table.add("restart with all Leases there: until what changed meanwhile is shown, from when the operator was asked for", "s", time.Since(began).Seconds(), barCold)
 		time.Sleep(10 * time.Second)
-		b.memory("restart")
-		return b.sound()
+		return errors.Join(b.memory("restart"), b.sound())
 	})
 }
 
@@ -384,6 +431,5 @@ func (b *bench) storms(ctx context.Context) error {
 		return err
 	}
 	b.table.add("storm: sessions that came and went", "/s", float64(after.Status.Sessions.Closed-before.Status.Sessions.Closed)/b.storm.Seconds(), 0)
-	b.memory("storm")
-	return nil
+	return b.memory("storm")
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -48,8 +49,10 @@ type kube struct {
 	token   string
 
 	mu sync.Mutex
-	// most is the most memory that was seen since it was asked for.
-	most memory
+	// most is the most memory that was seen since it was asked for, missed why it was
+	// not seen when that was tried last.
+	most   memory
+	missed error
 }
 
 // memory of the operator, in bytes, and what else is asked for with it.
@@ -240,11 +243,7 @@ func (k *kube) measure(ctx context.Context) {
 	tick := time.NewTicker(3 * time.Second)
 	defer tick.Stop()
 	for {
-		if m, err := k.memory(ctx); err == nil {
-			k.mu.Lock()
-			k.most = memory{workingSet: max(k.most.workingSet, m.workingSet), heap: max(k.most.heap, m.heap), resident: max(k.most.resident, m.resident), sys: max(k.most.sys, m.sys)}
-			k.mu.Unlock()
-		}
+		k.note(k.memory(ctx))
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -253,13 +252,27 @@ func (k *kube) measure(ctx context.Context) {
 	}
 }
 
-// mostMemory returns the most of each kind since it was called last.
-func (k *kube) mostMemory() memory {
+// note takes in a reading, or why there is none: while an operator comes or goes, one
+// that fails is nothing to end for.
+func (k *kube) note(m memory, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	m := k.most
-	k.most = memory{}
-	return m
+	if k.missed = err; err == nil {
+		k.most = memory{workingSet: max(k.most.workingSet, m.workingSet), heap: max(k.most.heap, m.heap), resident: max(k.most.resident, m.resident), sys: max(k.most.sys, m.sys)}
+	}
+}
+
+// mostMemory returns the most of each kind since it was called last. That there was no
+// reading is an error: 0 would be below every bar.
+func (k *kube) mostMemory() (memory, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	m, missed := k.most, k.missed
+	k.most, k.missed = memory{}, nil
+	if m.workingSet == 0 {
+		return m, fmt.Errorf("there is no reading of the operator's memory: %w", cmp.Or(missed, errors.New("none was due yet")))
+	}
+	return m, nil
 }
 
 // memory asks the kubelet, and the operator itself.
@@ -291,6 +304,9 @@ func (k *kube) memory(ctx context.Context) (m memory, err error) {
 				m.workingSet += c.Memory.WorkingSetBytes
 			}
 		}
+	}
+	if m.workingSet == 0 {
+		return m, fmt.Errorf("the kubelet of node %s says nothing of the memory of pod %s/%s", pod.Spec.NodeName, pod.Namespace, pod.Name)
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("https://%s:8443/metrics", pod.Status.PodIP), nil)
 	if err != nil {

@@ -1,7 +1,12 @@
 package main
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +16,8 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 
 	"github.com/conclave-dev/conclave/test/bench/engine"
 )
@@ -21,8 +28,9 @@ func newView() *view {
 
 func event(kind watch.EventType, name, holder string) watch.Event {
 	seconds := int32(60)
+	renewed := metav1.NowMicro()
 	return watch.Event{Type: kind, Object: &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: name},
-		Spec: coordinationv1.LeaseSpec{HolderIdentity: &holder, LeaseDurationSeconds: &seconds}}}
+		Spec: coordinationv1.LeaseSpec{HolderIdentity: &holder, LeaseDurationSeconds: &seconds, RenewTime: &renewed}}}
 }
 
 // What is wrong is said, and each change counts once, from when it was due.
@@ -60,9 +68,163 @@ func TestView(t *testing.T) {
 			t.Errorf("%v: %d, at least %v", kind(k), h.Count(), time.Duration(h.Min()))
 		}
 	}
-	v.shown["e"] = shown{"r", time.Now().Add(-2 * time.Minute), time.Minute}
+	v.shown["e"] = shown{holder: "r", since: time.Now().Add(-2 * time.Minute), duration: time.Minute}
 	if n := v.RunOut(); n != 1 {
 		t.Errorf("%d have run out", n)
+	}
+}
+
+// A Lease that had run out before it was written again counts, unless there was no
+// operator for so long.
+func TestLapsed(t *testing.T) {
+	for _, c := range []struct {
+		what   string
+		age    time.Duration
+		down   time.Duration
+		holder string
+		kind   watch.EventType
+		want   int
+	}{
+		{"in time", 50 * time.Second, 0, "x", watch.Modified, 0},
+		{"too late", 70 * time.Second, 0, "x", watch.Modified, 1},
+		{"removed too late", 70 * time.Second, 0, "x", watch.Deleted, 1},
+		{"released", 70 * time.Second, 0, "", watch.Modified, 0},
+		{"no operator meanwhile", 70 * time.Second, 20 * time.Second, "x", watch.Modified, 0},
+		{"no operator, but too late all the same", 70 * time.Second, 5 * time.Second, "x", watch.Modified, 1},
+	} {
+		v := newView()
+		now := time.Now()
+		v.shown["a"] = shown{holder: c.holder, since: now, renewed: now.Add(-c.age), duration: time.Minute}
+		if c.down > 0 {
+			v.down = []span{{now.Add(-2 * time.Hour), now.Add(-time.Hour)}, {from: now.Add(-c.down)}}
+		}
+		v.see(event(c.kind, "a", "x"))
+		v.see(event(watch.Modified, "a", "x"))
+		if n, first := v.Lapsed(); n != c.want || (n > 0) != strings.HasPrefix(first, "a by ") {
+			t.Errorf("%s: %d, the first %q", c.what, n, first)
+		}
+	}
+	v := newView()
+	v.Down()
+	v.Up()
+	if len(v.down) != 1 || v.down[0].to.IsZero() {
+		t.Errorf("%+v", v.down)
+	}
+	e := event(watch.Added, "b", "x")
+	e.Object.(*coordinationv1.Lease).Spec.RenewTime = nil
+	v.see(e)
+	if err := v.wrong(); err == nil || !strings.Contains(err.Error(), "Lease b") {
+		t.Errorf("a Lease that was never renewed: %v", err)
+	}
+}
+
+// While nothing changes Leases are renewed, if the time is long enough for many.
+func TestEnough(t *testing.T) {
+	v := newView()
+	for i := range 100 {
+		v.see(event(watch.Added, fmt.Sprint(i), "x"))
+	}
+	v.see(event(watch.Added, "released", ""))
+	if due := v.Due(30 * time.Second); due < 49.9 || due > 50.1 {
+		t.Errorf("%v are due in half of a Lease's time, of 100", due)
+	}
+	for _, c := range []struct {
+		renewals int
+		due      float64
+		ok       bool
+	}{{0, 19, true}, {0, 20, false}, {121, 1223, false}, {123, 1223, true}} {
+		if err := enough(c.renewals, c.due); (err == nil) != c.ok {
+			t.Errorf("%d of %v: %v", c.renewals, c.due, err)
+		}
+	}
+}
+
+// What was not read is no 0.
+func TestMemory(t *testing.T) {
+	const pods = `{"kind":"PodList","apiVersion":"v1","items":[{"metadata":{"namespace":"conclave-system","name":"operator-1"},"spec":{"nodeName":"node-1"}}]}`
+	summary := `{"pods":[{"podRef":{"namespace":"conclave-system","name":"other"},"containers":[{"memory":{"workingSetBytes":5}}]}]}`
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if strings.HasSuffix(r.URL.Path, "/pods") {
+			fmt.Fprint(w, pods)
+		} else {
+			fmt.Fprint(w, summary)
+		}
+	}))
+	defer s.Close()
+	k := &kube{metrics: s.Client()}
+	var err error
+	if k.Clientset, err = kubernetes.NewForConfig(&rest.Config{Host: s.URL}); err != nil {
+		t.Fatal(err)
+	}
+	const silent = "the kubelet of node node-1 says nothing of the memory of pod conclave-system/operator-1"
+	m, err := k.memory(t.Context())
+	if err == nil || err.Error() != silent {
+		t.Fatalf("%v", err)
+	}
+	if _, err := k.mostMemory(); err == nil {
+		t.Error("nobody has looked, and there is a reading")
+	}
+	k.note(m, err)
+	if _, err := k.mostMemory(); err == nil || !strings.Contains(err.Error(), silent) {
+		t.Errorf("%v", err)
+	}
+	b := &bench{kube: k, log: io.Discard}
+	if err := b.memory("rest"); err == nil || len(b.table.rows) > 0 {
+		t.Errorf("%v, and %d rows", err, len(b.table.rows))
+	}
+	// One that fails after others is nothing.
+	k.note(memory{workingSet: 7 * mib}, nil)
+	k.note(memory{workingSet: 6 * mib}, nil)
+	k.note(m, err)
+	if err := b.memory("rest"); err != nil || b.table.rows[0].value != 7 {
+		t.Errorf("%v, %+v", err, b.table.rows)
+	}
+}
+
+// An operator that is ended is asked before how often it has died, and leaves no reading
+// to the next one; the view knows of the time without one.
+func TestOperate(t *testing.T) {
+	replicas := 1
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if strings.HasSuffix(r.URL.Path, "/scale") {
+			var scale struct{ Spec struct{ Replicas int } }
+			if err := json.NewDecoder(r.Body).Decode(&scale); err != nil {
+				t.Error(err)
+			}
+			replicas = scale.Spec.Replicas
+			fmt.Fprint(w, `{"kind":"Scale","apiVersion":"autoscaling/v1"}`)
+			return
+		}
+		const pod = `{"status":{"containerStatuses":[{"restartCount":2,"state":{"running":{}}}]}}`
+		fmt.Fprintf(w, `{"kind":"PodList","apiVersion":"v1","items":[%s]}`, strings.Repeat(pod, replicas))
+	}))
+	defer s.Close()
+	k := &kube{}
+	var err error
+	if k.Clientset, err = kubernetes.NewForConfig(&rest.Config{Host: s.URL, ContentConfig: rest.ContentConfig{ContentType: "application/json"}}); err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{kube: k, view: newView(), log: io.Discard}
+	for i := range 2 {
+		k.note(memory{workingSet: mib}, nil)
+		if err := b.operate(t.Context(), 0); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := k.mostMemory(); err == nil || b.died != int32(2*i+2) || len(b.view.down) != i+1 || !b.view.down[i].to.IsZero() {
+			t.Errorf("ended: %v, died %d times, down %v", err, b.died, b.view.down)
+		}
+		if err := b.operate(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		if b.died != int32(2*i+2) || b.view.down[i].to.IsZero() {
+			t.Errorf("begun: died %d times, down %v", b.died, b.view.down)
+		}
+	}
+	// The last one's count, too.
+	if err := b.dead(t.Context()); err == nil || err.Error() != "the operator died 6 times" {
+		t.Errorf("%v", err)
 	}
 }
 
@@ -119,6 +281,19 @@ func TestAudit(t *testing.T) {
 	}
 	if want := "coordinationclusters/status 0.1, its own election 0.1, leases 1.0"; r.most != 6 || r.String() != want {
 		t.Errorf("%d in a second at most, %v; want 6, %s", r.most, r, want)
+	}
+	if err := errors.Join(r.covers(0), r.covers(21)); err != nil {
+		t.Error(err)
+	}
+	if err := r.covers(22); err == nil {
+		t.Error("22 changes of Leases came of 10 writes")
+	}
+	// Without a write of Leases the log is not the operator's.
+	if r, err = a.between(began.Add(4*time.Second), began.Add(10*time.Second)); err != nil || r.most != 1 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if err := r.covers(0); err == nil || !strings.Contains(err.Error(), operatorUser) {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -43,17 +43,26 @@ type view struct {
 	awaited map[string][]await
 	latency [kinds]hist.H
 	events  int
-	failed  error
-	cancel  context.CancelFunc
-	ended   sync.WaitGroup
+	// lapsed are the Leases that had run out when they were written again or removed;
+	// first says which was the first.
+	lapsed int
+	first  string
+	// down are the times without an operator.
+	down   []span
+	failed error
+	cancel context.CancelFunc
+	ended  sync.WaitGroup
 }
 
 type shown struct {
 	holder string
-	// since is when it changed last, by our clock.
-	since    time.Time
-	duration time.Duration
+	// since is when it changed last, by our clock, renewed what it says itself.
+	since, renewed time.Time
+	duration       time.Duration
 }
+
+// span is a time; to is zero until it is over.
+type span struct{ from, to time.Time }
 
 // await is a change that was due at the time at; holder is empty if the Lease goes.
 type await struct {
@@ -103,13 +112,25 @@ func (v *view) see(e watch.Event) {
 		v.failed = fmt.Errorf("the watch of Leases: %v %T %+v", e.Type, e.Object, e.Object)
 		return
 	}
+	if s := l.Spec; s.HolderIdentity == nil || s.LeaseDurationSeconds == nil || s.RenewTime == nil {
+		v.failed = fmt.Errorf("the Lease %s lacks a holder, a duration or a time of renewal: %+v", l.Name, s)
+		return
+	}
 	v.events++
+	at := time.Now()
+	if was, ok := v.shown[l.Name]; ok {
+		if over := v.over(was, at); over > 0 {
+			if v.lapsed++; v.lapsed == 1 {
+				v.first = fmt.Sprintf("%s by %v, good for %v", l.Name, over.Round(time.Millisecond), was.duration)
+			}
+		}
+	}
 	holder := ""
 	if e.Type == watch.Deleted {
 		delete(v.shown, l.Name)
 	} else {
 		holder = *l.Spec.HolderIdentity
-		v.shown[l.Name] = shown{holder, time.Now(), time.Duration(*l.Spec.LeaseDurationSeconds) * time.Second}
+		v.shown[l.Name] = shown{holder: holder, since: at, renewed: l.Spec.RenewTime.Time, duration: time.Duration(*l.Spec.LeaseDurationSeconds) * time.Second}
 	}
 	list := v.awaited[l.Name]
 	i := len(list) - 1
@@ -217,7 +238,81 @@ func (v *view) Right(within time.Duration) error {
 	}
 }
 
-// RunOut is how many Leases were not renewed in time.
+// over is for how long a Lease had run out at a time, by what it says itself; less than
+// 0 if it had not. Time without an operator does not count. A Lease that nobody holds
+// is released, and does not run out.
+func (v *view) over(s shown, at time.Time) time.Duration {
+	if s.holder == "" {
+		return -1
+	}
+	age := at.Sub(s.renewed)
+	for _, d := range v.down {
+		from, to := d.from, d.to
+		if to.IsZero() || to.After(at) {
+			to = at
+		}
+		if from.Before(s.renewed) {
+			from = s.renewed
+		}
+		age -= max(0, to.Sub(from))
+	}
+	return age - s.duration
+}
+
+// Down tells that there is no operator from now on.
+func (v *view) Down() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.down = append(v.down, span{from: time.Now()})
+}
+
+// Up tells that there is one again.
+func (v *view) Up() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if n := len(v.down); n > 0 {
+		v.down[n-1].to = time.Now()
+	}
+}
+
+// Lapsed is how many Leases had run out when they were written again or removed, and
+// which was the first.
+func (v *view) Lapsed() (n int, first string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.lapsed, v.first
+}
+
+// Events is how many changes of Leases were seen.
+func (v *view) Events() int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.events
+}
+
+// Due is how many renewals there have to be within a time on average, so that no Lease
+// runs out.
+func (v *view) Due(within time.Duration) (n float64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, s := range v.shown {
+		if s.holder != "" {
+			n += float64(within) / float64(s.duration)
+		}
+	}
+	return n
+}
+
+// enough tells whether so many renewals were made as can be wanted of those that were
+// due. They take turns, but not evenly: a tenth will do, and where few are due none.
+func enough(renewals int, due float64) error {
+	if due >= 20 && float64(renewals) < due/10 {
+		return fmt.Errorf("%d renewals of Leases, of %.0f that were due on average: they will run out, and nobody renews them", renewals, due)
+	}
+	return nil
+}
+
+// RunOut is how many Leases were not renewed in time, and have run out now.
 func (v *view) RunOut() (n int) {
 	v.mu.Lock()
 	defer v.mu.Unlock()

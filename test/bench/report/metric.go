@@ -87,9 +87,9 @@ type Bar struct {
 	// Ratio, if not 0, is how many times better than ZooKeeper's the median has
 	// to be.
 	Ratio float64
-	// Below, if not 0, is what no sample may reach.
+	// Below, if not 0, is what no sample may reach. One that broke off may have.
 	Below float64
-	// Zero: no sample may be anything but 0.
+	// Zero: no sample may be anything but 0, nor break off.
 	Zero bool
 	// NotAbove, if named, is a figure of the same cell that the median must not
 	// exceed.

@@ -138,16 +138,22 @@ func (r *Report) attempted(cell string) bool {
 	return slices.ContainsFunc(r.Samples, func(s Sample) bool { return s.Cell == cell })
 }
 
+// broken tells whether a sample of ours broke off.
+func (r *Report) broken(cell string) bool {
+	return slices.ContainsFunc(r.Samples, func(s Sample) bool { return s.Cell == cell && s.Server == r.Ours && s.Error != "" })
+}
+
 // judge says what the bar asks for and whether row reaches it. What was not
-// measured does not.
+// measured does not; nor does what no sample may exceed, if one of them broke off:
+// that one may have.
 func (r *Report) judge(cell Cell, b Bar, row Row) (text string, pass bool) {
 	switch {
 	case b.Ratio > 0:
 		return fmt.Sprintf("%g times better", b.Ratio), row.Ratio != nil && row.Ratio.Median >= b.Ratio
 	case b.Below > 0:
-		return fmt.Sprintf("below %g %s", b.Below, b.Metric.Unit), row.Ours != nil && row.Ours.Max < b.Below
+		return fmt.Sprintf("below %g %s", b.Below, b.Metric.Unit), row.Ours != nil && row.Ours.Max < b.Below && !r.broken(cell.Name)
 	case b.Zero:
-		return "none", row.Ours != nil && row.Ours.Max == 0
+		return "none", row.Ours != nil && row.Ours.Max == 0 && !r.broken(cell.Name)
 	default:
 		limit, ok := spread(list(r.values(cell.Name, r.Ours, Metric{Name: b.NotAbove})))
 		return "not above " + b.NotAbove, ok && row.Ours != nil && row.Ours.Median <= limit.Median

@@ -88,6 +88,25 @@ func TestFailedSamples(t *testing.T) {
 	}
 }
 
+// Nobody knows what a sample that broke off would have shown.
+func TestBrokenSamplesReachNoLimit(t *testing.T) {
+	for _, server := range []string{"conclave", "zookeeper"} {
+		r := example()
+		// Without the repeat that is above the limit.
+		r.Samples = r.Samples[:len(r.Samples)-1]
+		r.Samples = append(r.Samples, Sample{Cell: "kill", Server: server, Repeat: 1, Error: "no leader"}, Sample{Cell: "set", Server: "conclave", Repeat: 3, Error: "lost"})
+		for _, m := range []Metric{Gap, SessionsLost} {
+			if row := find(t, r, "kill", m); row.Pass != (server == "zookeeper") {
+				t.Errorf("a sample of %s broke off; %s: %+v", server, m.Name, row)
+			}
+		}
+		// A median is of those that there are.
+		if row := find(t, r, "set", Throughput); !row.Pass {
+			t.Errorf("throughput: %+v", row)
+		}
+	}
+}
+
 func TestEveryMetricHasItsPlace(t *testing.T) {
 	seen := make(map[string]bool)
 	for _, m := range order {
