@@ -81,6 +81,10 @@ func TestRandom(t *testing.T) {
 	}
 	took := time.Since(r.started)
 	t.Logf("%d operations in %d scripts, %v: %.0f operations a second", r.done.Load(), r.scripts.Load(), took.Round(time.Second), float64(r.done.Load())/took.Seconds())
+	if done := r.done.Load(); uint64(r.tally.Answered) < done/2 {
+		t.Errorf("of %d operations %d were answered: little was compared", done, r.tally.Answered)
+	}
+	t.Logf("%d answers to operations were compared", r.tally.Answered)
 	for _, name := range slices.Sorted(maps.Keys(r.tally.Known)) {
 		t.Logf("known difference, %d times: %s", r.tally.Known[name], name)
 	}

@@ -3,6 +3,7 @@
 package diff
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -60,7 +61,13 @@ func (l *lane) run(params generate.Params) (fail *failure, err error) {
 		if why == "" || l.interruptions.Add(1) > maxInterruptions {
 			return fail, err
 		}
-		l.t.Logf("%s: once more, %s", params, why)
+		what := err
+		if fail != nil {
+			if what = fail.err; what == nil {
+				what = fmt.Errorf("step %d: %s", fail.step, fail.why)
+			}
+		}
+		l.t.Logf("%s: once more, %s; it had come to: %v", params, why, what)
 		fail, err, l.ready = nil, nil, false
 	}
 }

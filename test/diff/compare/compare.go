@@ -12,6 +12,9 @@ type Tally struct {
 	// Known counts how often each known difference turned up, and Results how
 	// often each operation came to each result.
 	Known, Results map[string]int
+	// Answered is how many answers to operations were compared. A script may have more
+	// operations: those of a session that has gone are not sent.
+	Answered int
 }
 
 // NewTally returns an empty one.
@@ -25,6 +28,7 @@ func (t *Tally) Add(o *Tally) {
 	for name, n := range o.Results {
 		t.Results[name] += n
 	}
+	t.Answered += o.Answered
 }
 
 // Steps compares the frames of steps, one step after another.
@@ -63,6 +67,9 @@ func (c *Steps) frame(a, b *side.Frame) string {
 		return "not the same text"
 	}
 	c.tally.Results[kindOf(a)]++
+	if a.Op != nil {
+		c.tally.Answered++
+	}
 	if len(a.Zxids) != len(b.Zxids) {
 		return "not the same number of zxids"
 	}

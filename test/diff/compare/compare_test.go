@@ -169,7 +169,7 @@ func TestTally(t *testing.T) {
 		tally.Known["x"]++
 		sum.Add(tally)
 	}
-	if sum.Results["create: ok"] != 3 || sum.Known["x"] != 3 {
+	if sum.Results["create: ok"] != 3 || sum.Known["x"] != 3 || sum.Answered != 6 {
 		t.Errorf("%+v", sum)
 	}
 	for text, want := range map[string]string{
