@@ -130,7 +130,7 @@ func (h *hunt) provoke(point string) {
 	case strings.Contains(point, "a reset"):
 		// One that was away for long enough is sent a snapshot.
 		c.must(m.kill())
-		_ = os.Remove(h.report(m))
+		_ = os.Remove(m.report())
 		c.must(others())
 		c.must(m.start())
 	case strings.Contains(point, "over others"):

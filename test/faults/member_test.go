@@ -122,16 +122,34 @@ func (m *member) start() error {
 	return err
 }
 
-// kill ends the process with SIGKILL, and waits until it is gone.
+// kill ends the process with SIGKILL, and waits until it is gone. It is an error if it
+// has ended by itself before, which nobody would learn of otherwise.
 func (m *member) kill() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.p == nil {
 		return nil
 	}
-	err := m.p.Kill()
+	err := error(nil)
+	if m.p.Running() {
+		err = m.p.Kill()
+	} else if _, died := os.Stat(m.report()); died != nil {
+		err = m.fullDisk()
+	}
 	m.p, m.paused = nil, false
 	return err
+}
+
+// report is where a victim says at which point it has died.
+func (m *member) report() string { return filepath.Join(m.dir, "died") }
+
+// fullDisk wants a process that has ended by itself to say that it was for its disk,
+// which was full.
+func (m *member) fullDisk() error {
+	if text := proc.Tail(m.logPath(), 10); !strings.Contains(text, "no space left") {
+		return fmt.Errorf("member %d has ended by itself, and not for a full disk; its log ends with:\n%s", m.id, text)
+	}
+	return nil
 }
 
 // stop ends the process in order.

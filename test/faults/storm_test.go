@@ -288,7 +288,11 @@ func roomAgain(m *member) error {
 	if err := os.Remove(ballast(m)); err != nil {
 		return err
 	}
-	m.fell()
+	if m.fell() {
+		if err := m.fullDisk(); err != nil {
+			return err
+		}
+	}
 	return m.start()
 }
 

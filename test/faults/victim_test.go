@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -129,14 +128,12 @@ func (c *cluster) victims() *hunt {
 	return h
 }
 
-func (h *hunt) report(m *member) string { return filepath.Join(m.dir, "died") }
-
 // arm chooses who is to die. It takes effect when the members are started.
 func (h *hunt) arm(prey *member) {
 	h.c.t.Helper()
 	h.prey = prey
 	for _, m := range h.c.members {
-		b, err := json.Marshal(victimPlan{Armed: m == prey, Spared: h.done, Report: h.report(m)})
+		b, err := json.Marshal(victimPlan{Armed: m == prey, Spared: h.done, Report: m.report()})
 		h.c.must(err)
 		m.env = []string{victimVariable + "=" + string(b)}
 	}
@@ -149,11 +146,11 @@ func (h *hunt) look() {
 		return
 	}
 	died := h.prey
-	b, err := os.ReadFile(h.report(died))
+	b, err := os.ReadFile(died.report())
 	if err != nil {
 		h.c.t.Fatalf("member %d has ended by itself, and not at a point: %v", died.id, err)
 	}
-	h.c.must(os.Remove(h.report(died)))
+	h.c.must(os.Remove(died.report()))
 	point := strings.TrimSpace(string(b))
 	if slices.Contains(h.done, point) {
 		h.c.t.Fatalf("member %d has died at %q, again", died.id, point)
@@ -170,7 +167,7 @@ func (h *hunt) look() {
 func (h *hunt) restart(m *member) {
 	h.c.t.Helper()
 	h.c.must(m.kill())
-	_ = os.Remove(h.report(m)) // it may have died just now
+	_ = os.Remove(m.report()) // it may have died just now
 	h.c.must(m.start())
 }
 
